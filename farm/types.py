@@ -1,0 +1,157 @@
+"""The vocabulary: enumerations and aliases that every other module speaks in."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import Enum
+from typing import TypeAlias
+
+__all__ = [
+    "BookVerdict",
+    "CollectorStatus",
+    "DataType",
+    "Exchange",
+    "GapCause",
+    "GapUnit",
+    "Market",
+    "Nanoseconds",
+    "Number",
+    "NumberMode",
+    "OrderType",
+    "Side",
+    "Symbol",
+    "TimeFrame",
+]
+
+Symbol: TypeAlias = str
+"""A venue's own name of an instrument, as it stands in payloads (``BTCUSDT``)."""
+
+Number: TypeAlias = float | Decimal
+"""A price or a quantity: float by default, exact Decimal by setting; one mode per batch."""
+
+Nanoseconds: TypeAlias = int
+"""Nanoseconds since the epoch, UTC."""
+
+
+class Exchange(Enum):
+    """A venue."""
+
+    BINANCE = "binance"
+    BYBIT = "bybit"
+
+
+class Market(Enum):
+    """A market of a venue; symbols are unique only within one."""
+
+    SPOT = "spot"
+    USDM = "usdm"
+    COINM = "coinm"
+    LINEAR = "linear"
+    INVERSE = "inverse"
+    OPTION = "option"
+
+
+class Side(Enum):
+    """The aggressor's side of a trade: BUY lifted the ask, SELL hit the bid.
+
+    UNKNOWN stands for a value that the venue never documented; the text is counted by the parser.
+    """
+
+    BUY = "buy"
+    SELL = "sell"
+    UNKNOWN = "unknown"
+
+
+class OrderType(Enum):
+    """What kind of order made a Binance futures fill (field ``X``)."""
+
+    MARKET = "market"
+    INSURANCE_FUND = "insurance_fund"
+    ADL = "adl"
+    UNKNOWN = "unknown"
+
+
+class TimeFrame(Enum):
+    """The length of a candle. Months are ``1M``, minutes ``1m``: case matters."""
+
+    S1 = "1s"
+    M1 = "1m"
+    M3 = "3m"
+    M5 = "5m"
+    M15 = "15m"
+    M30 = "30m"
+    H1 = "1h"
+    H2 = "2h"
+    H4 = "4h"
+    H6 = "6h"
+    H8 = "8h"
+    H12 = "12h"
+    D1 = "1d"
+    D3 = "3d"
+    W1 = "1w"
+    MO1 = "1M"
+
+
+class DataType(Enum):
+    """A kind of event."""
+
+    TRADE = "trade"
+    AGG_TRADE = "agg_trade"
+    QUOTE = "quote"
+    BOOK = "book"
+    KLINE = "kline"
+    GAP = "gap"
+
+
+class NumberMode(Enum):
+    """How prices and quantities are held; one data directory holds one mode."""
+
+    FLOAT = "float"
+    DECIMAL = "decimal"
+
+
+class BookVerdict(Enum):
+    """What is known about a book.
+
+    SYNCING: no snapshot joined yet. VERIFIED: an unbroken chain of ids since a snapshot.
+    SUSPECT: crossed, or contradicted by a quote of the same id. UNVERIFIABLE: the venue gives
+    nothing to check by. STALE: the chain broke or the connection is gone; do not trade on it.
+    """
+
+    SYNCING = "syncing"
+    VERIFIED = "verified"
+    SUSPECT = "suspect"
+    UNVERIFIABLE = "unverifiable"
+    STALE = "stale"
+
+
+class GapCause(Enum):
+    """Why events are missing."""
+
+    DISCONNECT = "disconnect"
+    SEQUENCE_BREAK = "sequence_break"
+    CONTRADICTED = "contradicted"
+    OVERFLOW = "overflow"
+    QUARANTINE = "quarantine"
+    CRASH = "crash"
+    SHUTDOWN = "shutdown"
+
+
+class GapUnit(Enum):
+    """What the size of a gap counts; UNKNOWN where the venue proves nothing."""
+
+    EVENTS = "events"
+    IDS = "ids"
+    FRAMES = "frames"
+    UNKNOWN = "unknown"
+
+
+class CollectorStatus(Enum):
+    """Where a connection stands."""
+
+    STARTING = "starting"
+    CONNECTING = "connecting"
+    RUNNING = "running"
+    BACKING_OFF = "backing_off"
+    PARKED = "parked"
+    STOPPED = "stopped"
