@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import Enum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 __all__ = [
     "BookVerdict",
@@ -26,8 +26,12 @@ __all__ = [
 Symbol: TypeAlias = str
 """A venue's own name of an instrument, as it stands in payloads (``BTCUSDT``)."""
 
-Number: TypeAlias = float | Decimal
-"""A price or a quantity: float by default, exact Decimal by setting; one mode per batch."""
+if TYPE_CHECKING:
+    # Arithmetic on a union of float and Decimal does not type-check, and no batch mixes the two.
+    Number: TypeAlias = float
+else:
+    Number = float | Decimal
+    """A price or a quantity: float by default, exact Decimal by setting; one mode per batch."""
 
 Nanoseconds: TypeAlias = int
 """Nanoseconds since the epoch, UTC."""
@@ -133,8 +137,8 @@ class GapCause(Enum):
     CONTRADICTED = "contradicted"
     OVERFLOW = "overflow"
     QUARANTINE = "quarantine"
+    REFUSED = "refused"
     CRASH = "crash"
-    SHUTDOWN = "shutdown"
 
 
 class GapUnit(Enum):

@@ -1,0 +1,46 @@
+"""The bundle: all that one input of one connection gave, on its way down the line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from farm.batch import Batch, Origin
+from farm.types import Nanoseconds
+
+__all__ = ["Bundle", "UnparsedFrame"]
+
+
+@attrs.frozen
+class UnparsedFrame:
+    """A frame that no core could use, kept as it came.
+
+    ``kind`` is ``malformed``, or the venue's own name of a type that is unknown here; ``reason``
+    says more.
+    """
+
+    origin: Origin
+    time: Nanoseconds
+    ordinal: int
+    kind: str
+    reason: str
+    raw: bytes
+
+
+@attrs.define(eq=False)
+class Bundle:
+    """Batches of several kinds from one read of one connection, at most one batch a kind.
+
+    ``serial`` numbers the inputs of a connection, over all epochs: a receiver that has seen it
+    discards the bundle as a redelivery. ``ended`` says why, where the epoch ended with this
+    bundle. ``nbytes`` is the payload it came from, by which queues are bounded.
+    """
+
+    origin: Origin
+    serial: int
+    receive_time: Nanoseconds
+    batches: list[Batch[Any]] = attrs.field(factory=list)
+    unparsed: list[UnparsedFrame] = attrs.field(factory=list)
+    ended: str | None = None
+    nbytes: int = 0

@@ -1,0 +1,196 @@
+"""What a session is: the sans-I/O core of one connection.
+
+Inputs go in (what the connection read, answers to requests, the passing of time) and come out as
+bundles of events; what the core wants done on the wire it leaves as commands, which the connection
+executes and answers as ordinary input. Nothing here knows of sockets, threads or Trio.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Protocol, TypeAlias
+
+import attrs
+
+from farm.bundle import Bundle
+from farm.exchanges.streams import Stream
+from farm.types import Nanoseconds
+
+__all__ = [
+    "Closed",
+    "Command",
+    "FetchSnapshot",
+    "Finished",
+    "Frames",
+    "Input",
+    "Lost",
+    "Opened",
+    "Reconnect",
+    "SendText",
+    "Session",
+    "SnapshotReply",
+    "StreamState",
+    "StreamStatus",
+    "Tick",
+]
+
+
+# ------------------------------------------------------------------------------------- commands
+@attrs.frozen
+class SendText:
+    """Send this text frame."""
+
+    epoch: int
+    text: str
+
+
+@attrs.frozen
+class FetchSnapshot:
+    """Fetch a book snapshot by REST and answer with a :class:`SnapshotReply`."""
+
+    epoch: int
+    stream: Stream
+    path: str
+    params: tuple[tuple[str, str | int], ...]
+    weight: int
+
+
+@attrs.frozen
+class Reconnect:
+    """End this connection and open another: it looks alive and is not."""
+
+    epoch: int
+    reason: str
+
+
+Command: TypeAlias = SendText | FetchSnapshot | Reconnect
+
+
+# --------------------------------------------------------------------------------------- inputs
+@attrs.define
+class Opened:
+    """A connection came about: a new epoch begins. ``now`` is the monotonic clock, in seconds."""
+
+    epoch: int
+    time: Nanoseconds
+    now: float
+    nbytes: int = 0
+    serial: int = 0
+
+
+@attrs.define
+class Frames:
+    """The messages of one socket read. ``first_ordinal`` numbers the first within the epoch."""
+
+    epoch: int
+    time: Nanoseconds
+    first_ordinal: int
+    frames: list[bytes]
+    nbytes: int
+    serial: int = 0
+
+
+@attrs.define
+class SnapshotReply:
+    """The answer to a :class:`FetchSnapshot`; it takes an ordinal like a frame."""
+
+    epoch: int
+    time: Nanoseconds
+    ordinal: int
+    stream: Stream
+    body: bytes
+    nbytes: int
+    serial: int = 0
+
+
+@attrs.define
+class Tick:
+    """Time passes: heartbeats and deadlines are judged by ``now``, the monotonic clock."""
+
+    epoch: int
+    time: Nanoseconds
+    now: float
+    nbytes: int = 0
+    serial: int = 0
+
+
+@attrs.define
+class Closed:
+    """The connection of this epoch ended."""
+
+    epoch: int
+    time: Nanoseconds
+    reason: str
+    nbytes: int = 0
+    serial: int = 0
+
+
+@attrs.define
+class Lost:
+    """Inputs that were never parsed: `edge` says where they went, `cause` why."""
+
+    epoch: int
+    frames: int
+    start: Nanoseconds
+    end: Nanoseconds
+    edge: str
+    quarantined: bool
+    nbytes: int = 0
+    serial: int = 0
+
+
+@attrs.define
+class Finished:
+    """Nothing will follow: the run ends. Streams that are down now are recorded as such."""
+
+    epoch: int
+    time: Nanoseconds
+    nbytes: int = 0
+    serial: int = 0
+
+
+Input: TypeAlias = Opened | Frames | SnapshotReply | Tick | Closed | Lost | Finished
+
+
+# ---------------------------------------------------------------------------------------- state
+class StreamState(Enum):
+    """How far a subscription got. An acknowledgement proves nothing: only LIVE has delivered."""
+
+    IDLE = "idle"
+    REQUESTED = "requested"
+    ACKNOWLEDGED = "acknowledged"
+    LIVE = "live"
+    FAILED = "failed"
+
+
+@attrs.define
+class StreamStatus:
+    """What is known of one stream: its state in this epoch, and when it last delivered.
+
+    ``down_since`` is the last instant known good of a stream that is down and for which no
+    :class:`~farm.entities.Gap` has been recorded yet.
+    """
+
+    stream: Stream
+    state: StreamState = StreamState.IDLE
+    reason: str = ""
+    frames: int = 0
+    last_time: Nanoseconds | None = None
+    down_since: Nanoseconds | None = None
+
+
+class Session(Protocol):
+    """The verbs of a protocol core: it is handed inputs, it hands out bundles and commands.
+
+    ``handle`` returns what the input gave, or None; it never raises for anything that a venue may
+    send. ``take_commands`` empties the list of what is to be done. ``resync`` asks for what a book
+    needs to start anew: a snapshot, or its one topic subscribed again. ``statuses`` are by the
+    venue's stream name, ``unknown_values`` counts values that no document names, by place.
+    """
+
+    statuses: dict[str, StreamStatus]
+    unknown_values: dict[str, int]
+
+    def handle(self, item: Input) -> Bundle | None: ...
+    def take_commands(self) -> list[Command]: ...
+    def resync(self, stream: Stream) -> None: ...

@@ -1,0 +1,114 @@
+"""Subscribing: requests in chunks that the venue accepts, matched to their answers by id.
+
+Intent is not confirmation: a stream is *requested* when its name was sent, *acknowledged* when the
+venue said yes, and *live* only when it delivered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import attrs
+
+from farm.exchanges.session import StreamState, StreamStatus
+
+__all__ = ["Request", "Subscriptions"]
+
+ACK_DEADLINE = 15.0
+"""Seconds until an unanswered request is taken as lost. No venue promises a time; live ones take
+well under one second, and a request may wait its turn behind others."""
+
+
+@attrs.define
+class Request:
+    """A request under way: the streams it names, and when it was made (monotonic seconds)."""
+
+    id: str
+    names: list[str]
+    made: float
+    subscribes: bool = True
+
+
+class Subscriptions:
+    """The subscription states of one connection.
+
+    ``send`` is called with each request that is to go out. Chunks hold at most ``chunk`` names.
+    """
+
+    def __init__(
+        self,
+        statuses: dict[str, StreamStatus],
+        *,
+        chunk: int,
+        send: Callable[[Request], None],
+        first_id: int = 1,
+    ) -> None:
+        self._statuses = statuses
+        self._chunk = chunk
+        self._send = send
+        self._next_id = first_id
+        self._pending: dict[str, Request] = {}
+
+    def opened(self) -> None:
+        """Forget what was under way: it died with the connection before."""
+        self._pending.clear()
+        for status in self._statuses.values():
+            status.state = StreamState.IDLE
+            status.reason = ""
+
+    def subscribe(self, names: Iterable[str], now: float) -> None:
+        """Ask for streams, in chunks."""
+        wanted = list(names)
+        for start in range(0, len(wanted), self._chunk):
+            part = wanted[start : start + self._chunk]
+            for name in part:
+                self._statuses[name].state = StreamState.REQUESTED
+            self._request(part, now, subscribes=True)
+
+    def unsubscribe(self, names: Iterable[str], now: float) -> None:
+        """Take streams back, in chunks."""
+        wanted = list(names)
+        for start in range(0, len(wanted), self._chunk):
+            self._request(wanted[start : start + self._chunk], now, subscribes=False)
+
+    def acknowledged(self, request_id: str) -> list[StreamStatus]:
+        """The venue said yes; the streams that this confirms (none for an unknown id)."""
+        request = self._pending.pop(request_id, None)
+        if request is None or not request.subscribes:
+            return []
+        confirmed = [self._statuses[name] for name in request.names]
+        for status in confirmed:
+            if status.state is StreamState.REQUESTED:  # data may have come before the answer
+                status.state = StreamState.ACKNOWLEDGED
+        return confirmed
+
+    def refused(self, request_id: str, reason: str, now: float) -> list[StreamStatus]:
+        """The venue said no; the streams that failed for good.
+
+        One bad name refuses a whole request, so a request for several is halved and asked again
+        until the bad ones stand alone.
+        """
+        request = self._pending.pop(request_id, None)
+        if request is None or not request.subscribes:
+            return []
+        names = [n for n in request.names if self._statuses[n].state is not StreamState.LIVE]
+        if len(names) > 1:
+            half = len(names) // 2
+            self._request(names[:half], now, subscribes=True)
+            self._request(names[half:], now, subscribes=True)
+            return []
+        failed = [self._statuses[name] for name in names]
+        for status in failed:
+            status.state = StreamState.FAILED
+            status.reason = reason
+        return failed
+
+    def overdue(self, now: float) -> list[Request]:
+        """Requests that no answer came to in time."""
+        return [r for r in self._pending.values() if now - r.made > ACK_DEADLINE]
+
+    def _request(self, names: list[str], now: float, *, subscribes: bool) -> None:
+        request = Request(str(self._next_id), names, now, subscribes)
+        self._next_id += 1
+        self._pending[request.id] = request
+        self._send(request)
