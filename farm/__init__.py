@@ -1,0 +1,109 @@
+"""Real-time market data from crypto exchanges: verified, and nothing lost without a record of it.
+
+::
+
+    import trio
+    from farm import Trade, open_farm
+
+    async def main():
+        config = {"collectors": [{"exchange": "binance", "market": "spot",
+                                  "symbols": ["BTCUSDT"], "streams": ["trade", "quote", "book"]}]}
+        async with open_farm(config) as farm:
+            async with farm.subscribe(Trade) as batches:
+                async for batch in batches:
+                    print(batch.columns["price"].mean(), farm.book("BTCUSDT", depth=5).verdict)
+
+    trio.run(main)
+"""
+
+from __future__ import annotations
+
+import logging
+
+from farm.api.farm import Farm, open_farm
+from farm.api.stats import BookStats, ConnectionStats, FarmStats, FeedStats, Totals
+from farm.api.subscription import Subscription
+from farm.batch import Batch, concat
+from farm.config import CollectorConfig, Endpoints, FarmConfig, load_config
+from farm.entities import (
+    AggTrade,
+    BookUpdate,
+    Gap,
+    Kline,
+    OrderBook,
+    OrderBookLevel,
+    Quote,
+    Trade,
+)
+from farm.errors import (
+    AmbiguousSymbol,
+    ConfigError,
+    DataDirectoryError,
+    FarmError,
+    RecordingError,
+    RestartsExceeded,
+    UnknownFeed,
+    UnknownSymbol,
+)
+from farm.types import (
+    BookVerdict,
+    CollectorStatus,
+    DataType,
+    Exchange,
+    GapCause,
+    GapUnit,
+    Market,
+    NumberMode,
+    OrderType,
+    Side,
+    TimeFrame,
+)
+
+__all__ = [
+    "AggTrade",
+    "AmbiguousSymbol",
+    "Batch",
+    "BookStats",
+    "BookUpdate",
+    "BookVerdict",
+    "CollectorConfig",
+    "CollectorStatus",
+    "ConfigError",
+    "ConnectionStats",
+    "DataDirectoryError",
+    "DataType",
+    "Endpoints",
+    "Exchange",
+    "Farm",
+    "FarmConfig",
+    "FarmError",
+    "FarmStats",
+    "FeedStats",
+    "Gap",
+    "GapCause",
+    "GapUnit",
+    "Kline",
+    "Market",
+    "NumberMode",
+    "OrderBook",
+    "OrderBookLevel",
+    "OrderType",
+    "Quote",
+    "RecordingError",
+    "RestartsExceeded",
+    "Side",
+    "Subscription",
+    "TimeFrame",
+    "Totals",
+    "Trade",
+    "UnknownFeed",
+    "UnknownSymbol",
+    "concat",
+    "load_config",
+    "open_farm",
+]
+
+__version__ = "0.1.0"
+
+# The library is silent unless its host configures logging.
+logging.getLogger("farm").addHandler(logging.NullHandler())

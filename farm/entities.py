@@ -50,6 +50,7 @@ __all__ = [
     "Quote",
     "Trade",
     "data_type_of",
+    "feed_of",
 ]
 
 N = TypeVar("N")
@@ -275,6 +276,18 @@ def data_type_of(kind: type[Any]) -> DataType:
     except (KeyError, TypeError):
         names = ", ".join(cls.__name__ for cls in _DATA_TYPES)
         raise TypeError(f"{kind!r} is not a kind of event; the kinds are {names}") from None
+
+
+def feed_of(row: Event) -> str:
+    """The feed that an event belongs to: ``binance/spot/BTCUSDT/kline:1m``."""
+    if isinstance(row, Gap):
+        return row.feed
+    kind = _DATA_TYPES[type(row)].value
+    if isinstance(row, Kline):
+        kind += f":{row.interval.value}"
+    elif isinstance(row, BookUpdate) and row.depth is not None:
+        kind += f":{row.depth}"
+    return f"{row.exchange.value}/{row.market.value}/{row.symbol}/{kind}"
 
 
 @attrs.define

@@ -24,8 +24,9 @@ class MarketRules:
 
     ``topics_per_request``: names in one subscribe request; ``request_characters``: length of all
     names subscribed on one connection; ``ping_interval``: seconds between the client's own
-    application pings, None where the server pings; ``snapshot_limit``/``snapshot_weight``: levels
-    asked for in a REST snapshot and its price in the weight budget.
+    application pings, None where the server pings; ``silence``: seconds without anything at all
+    (pings and pongs included) after which a connection is dead; ``snapshot_limit`` and
+    ``snapshot_weight``: levels asked for in a REST snapshot, and its price in the weight budget.
     """
 
     exchange: Exchange
@@ -39,6 +40,7 @@ class MarketRules:
     control_rate: Rate
     connect_rate: Rate
     rest_rate: Rate
+    silence: float
     request_characters: int | None = None
     ping_interval: float | None = None
     used_weight_header: str | None = None

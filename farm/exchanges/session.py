@@ -17,6 +17,7 @@ from farm.exchanges.streams import Stream
 from farm.types import Nanoseconds
 
 __all__ = [
+    "LAST_SERIAL",
     "Closed",
     "Command",
     "FetchSnapshot",
@@ -67,6 +68,10 @@ Command: TypeAlias = SendText | FetchSnapshot | Reconnect
 
 
 # --------------------------------------------------------------------------------------- inputs
+LAST_SERIAL = 2**62
+"""The serial of what follows everything else."""
+
+
 @attrs.define
 class Opened:
     """A connection came about: a new epoch begins. ``now`` is the monotonic clock, in seconds."""
@@ -116,11 +121,12 @@ class Tick:
 
 @attrs.define
 class Closed:
-    """The connection of this epoch ended."""
+    """The connection of this epoch ended; ``intended`` where we ended it, for good."""
 
     epoch: int
     time: Nanoseconds
     reason: str
+    intended: bool = False
     nbytes: int = 0
     serial: int = 0
 
@@ -143,10 +149,10 @@ class Lost:
 class Finished:
     """Nothing will follow: the run ends. Streams that are down now are recorded as such."""
 
-    epoch: int
     time: Nanoseconds
+    epoch: int = 0
     nbytes: int = 0
-    serial: int = 0
+    serial: int = LAST_SERIAL
 
 
 Input: TypeAlias = Opened | Frames | SnapshotReply | Tick | Closed | Lost | Finished

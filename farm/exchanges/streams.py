@@ -29,8 +29,9 @@ class BookProcedure(Enum):
 class Stream:
     """One topic of a venue.
 
-    ``name`` is the venue's (``btcusdt@kline_1m``), ``spec`` the user's (``kline:1m``), ``depth``
-    the levels a side of a book stream (None: all), ``interval`` that of a kline stream.
+    ``name`` is the venue's (``btcusdt@kline_1m``), ``spec`` the user's (``kline:1m``) with the
+    depth written out (Bybit's ``book`` is ``book:200``), ``depth`` the levels a side of a book
+    stream (None: all), ``interval`` that of a kline stream.
     """
 
     exchange: Exchange
@@ -114,14 +115,15 @@ class StreamTable:
     def _make(self, template: StreamTemplate, detail: str, symbol: Symbol) -> Stream:
         is_book, is_kline = template.data_type is DataType.BOOK, template.spec == "kline:"
         named = _lower(symbol) if self._lower_case else symbol
+        depth = int(detail) if is_book and detail else template.depth
         return Stream(
             exchange=self._exchange,
             market=self._market,
             symbol=symbol,
             data_type=template.data_type,
-            spec=template.spec + detail,
+            spec=f"book:{depth}" if is_book and depth is not None else template.spec + detail,
             name=template.name.format(symbol=named, detail=template.details.get(detail, "")),
-            depth=int(detail) if is_book and detail else template.depth,
+            depth=depth,
             interval=TimeFrame(detail) if is_kline else None,
             procedure=template.procedure,
         )

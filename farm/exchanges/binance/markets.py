@@ -48,6 +48,7 @@ SPOT = MarketRules(
     control_rate=Rate(4, 1.0),  # 5 are allowed, and our pongs count
     connect_rate=Rate(300, 300.0),
     rest_rate=Rate(6000, 60.0),
+    silence=65.0,  # the server pings every 20 s
     used_weight_header="x-mbx-used-weight-1m",
     snapshot_path="/api/v3/depth",
     snapshot_limit=1000,

@@ -64,6 +64,7 @@ def _rules(market: Market, topics_per_request: int) -> MarketRules:
         control_rate=Rate(10, 1.0),
         connect_rate=Rate(500, 300.0),
         rest_rate=Rate(600, 5.0),
+        silence=65.0,  # each of our pings, every 20 s, is answered
         request_characters=21_000,
         ping_interval=20.0,
     )

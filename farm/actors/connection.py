@@ -1,0 +1,205 @@
+"""The connection actor: one run of it is one connection, one *epoch* of its streams.
+
+It opens the socket, numbers what it reads and puts it into the parser's mailbox, and executes the
+commands that the protocol core asks for. It never waits for a slow reader: its pongs would stop
+and the venue would cut it.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Callable
+from typing import NoReturn
+
+import attrs
+import trio
+
+from farm.actors.mailbox import Mailbox
+from farm.actors.snapshots import SnapshotFetcher
+from farm.actors.supervisor import Health
+from farm.errors import ConnectionLost
+from farm.exchanges.session import (
+    Closed,
+    Command,
+    FetchSnapshot,
+    Frames,
+    Input,
+    Lost,
+    Opened,
+    Reconnect,
+    SendText,
+    SnapshotReply,
+    Tick,
+)
+from farm.net.budget import Budget
+from farm.net.websocket import OpenStream, WebSocket, WebSocketOptions, open_websocket
+from farm.types import Nanoseconds
+
+__all__ = ["ConnectionActor", "ConnectionCounters", "is_droppable", "lose_inputs"]
+
+log = logging.getLogger("farm.connection")
+
+TICK = 1.0
+"""Seconds between two looks at the clock on behalf of the protocol core."""
+
+
+@attrs.define
+class ConnectionCounters:
+    """What a connection has seen, over all its epochs."""
+
+    frames: int = 0
+    nbytes: int = 0
+    connects: int = 0
+    last_frame: Nanoseconds | None = None
+
+
+@attrs.define
+class Wiring:
+    """What a connection is connected with; the pipeline makes all of it."""
+
+    mailbox: Mailbox[Input]
+    commands: trio.MemoryReceiveChannel[Command]
+    connect_budget: Budget
+    control_budget: Budget
+    fetcher: SnapshotFetcher | None
+    wall_clock: Callable[[], Nanoseconds]
+    ssl_context: ssl.SSLContext | None = None
+    options: WebSocketOptions = attrs.field(factory=WebSocketOptions)
+    open_stream: OpenStream | None = None
+
+
+class ConnectionActor:
+    """One socket of a venue.
+
+    `silence` is the number of seconds without anything at all from the venue, pings and pongs
+    included, after which the connection is taken for dead.
+    """
+
+    def __init__(self, name: str, url: str, wiring: Wiring, *, silence: float) -> None:
+        self.name = name
+        self.counters = ConnectionCounters()
+        self._url = url
+        self._wiring = wiring
+        self._silence = silence
+        self._epoch = 0
+        self._serial = 0
+        self._ordinal = 0
+        self._announced = False
+
+    async def run(self, health: Health) -> None:
+        """Live for one epoch; raises ConnectionLost at its end, for it always ends by weather."""
+        wiring = self._wiring
+        await wiring.connect_budget.acquire()
+        self._epoch += 1
+        self._ordinal = 0
+        self._announced = False
+        reason: str | None = None  # why it ended, unless we ended it ourselves
+        try:
+            async with open_websocket(
+                self._url,
+                self._on_read,
+                ssl_context=wiring.ssl_context,
+                options=wiring.options,
+                wall_clock=wiring.wall_clock,
+                open_stream=wiring.open_stream,
+            ) as socket:
+                self._announce()
+                self.counters.connects += 1
+                health.ready()
+                log.info("%s: connected, epoch %d", self.name, self._epoch)
+                lost = await self._serve(socket)
+            raise lost
+        except ConnectionLost as lost:
+            reason = str(lost)
+            log.warning("%s: %s", self.name, reason)
+            raise
+        except Exception:
+            reason = "the connection actor crashed"
+            raise
+        finally:
+            if self._announced:
+                now = wiring.wall_clock()
+                self._put(Closed(self._epoch, now, reason or "closed by us", reason is None))
+
+    async def _serve(self, socket: WebSocket) -> ConnectionLost:
+        """Do what is to be done until the connection has ended; why it did."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._execute, socket, nursery)
+            nursery.start_soon(self._watch, socket)
+            lost = await socket.wait_closed()
+            nursery.cancel_scope.cancel()
+        return lost
+
+    def _announce(self) -> None:
+        if not self._announced:
+            self._announced = True
+            now = trio.current_time()
+            self._put(Opened(self._epoch, self._wiring.wall_clock(), now))
+
+    def _on_read(self, frames: list[bytes], time: Nanoseconds) -> None:
+        """All messages of one socket read; called by the reader, so it must not wait."""
+        self._announce()
+        nbytes = sum(map(len, frames))
+        first, self._ordinal = self._ordinal, self._ordinal + len(frames)
+        self.counters.frames += len(frames)
+        self.counters.nbytes += nbytes
+        self.counters.last_frame = time
+        self._put(Frames(self._epoch, time, first, frames, nbytes))
+
+    def _put(self, item: Input) -> None:
+        self._serial += 1
+        item.serial = self._serial
+        self._wiring.mailbox.put(item)
+
+    async def _execute(self, socket: WebSocket, nursery: trio.Nursery) -> NoReturn:
+        """Execute commands in order; the only task that writes to the socket."""
+        while True:
+            command = await self._wiring.commands.receive()
+            if command.epoch != self._epoch:
+                continue  # it was meant for a connection that is gone
+            match command:
+                case SendText():
+                    await self._wiring.control_budget.acquire()
+                    try:
+                        await socket.send_text(command.text)
+                    except ConnectionLost:
+                        await trio.sleep_forever()  # `_serve` ends this with the reason
+                case FetchSnapshot():
+                    nursery.start_soon(self._fetch, command)
+                case Reconnect():
+                    await socket.close(1000, command.reason)
+
+    async def _fetch(self, command: FetchSnapshot) -> None:
+        fetcher = self._wiring.fetcher
+        assert fetcher is not None, f"{self.name} has no REST endpoint"
+        body = await fetcher.fetch(command)
+        ordinal, self._ordinal = self._ordinal, self._ordinal + 1
+        time = self._wiring.wall_clock()
+        self._put(SnapshotReply(self._epoch, time, ordinal, command.stream, body, len(body)))
+
+    async def _watch(self, socket: WebSocket) -> None:
+        """Tell the core of the time, and end a connection on which nothing comes any more."""
+        while True:
+            await trio.sleep(TICK)
+            now = trio.current_time()
+            if now - socket.last_receive > self._silence:
+                await socket.close(1000, f"nothing came for {self._silence:g} s")
+                return
+            self._put(Tick(self._epoch, self._wiring.wall_clock(), now))
+
+
+def is_droppable(item: Input) -> bool:
+    """Frames may be dropped, with a record; what tells of the connection itself may not."""
+    return isinstance(item, Frames)
+
+
+def lose_inputs(loss: Input | None, item: Input, quarantined: bool) -> Input:
+    """Fold inputs that will not be parsed into one :class:`~farm.exchanges.session.Lost`."""
+    edge = "connection>parser" if not quarantined else "parser"
+    frames = len(item.frames) if isinstance(item, Frames) else 0
+    start = end = item.end if isinstance(item, Lost) else item.time
+    if isinstance(loss, Lost):
+        frames += loss.frames
+        start = loss.start
+    return Lost(item.epoch, frames, start, end, edge, quarantined, 0, item.serial)

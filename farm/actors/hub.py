@@ -1,0 +1,109 @@
+"""The hub: where the lines of all connections meet their readers.
+
+It is no actor: publishing is the aggregator's last act, and the hub hands each bundle to whoever
+asked for such. A redelivered bundle goes to no reader twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from farm.actors.mailbox import Mailbox
+from farm.batch import Batch
+from farm.bundle import Bundle
+from farm.entities import Event
+from farm.monitor.feeds import FeedCounters
+from farm.types import Exchange, Market, Symbol
+
+__all__ = ["Filter", "Hub", "Outlet"]
+
+
+@attrs.frozen
+class Filter:
+    """Which events a subscriber wants; None means all."""
+
+    kinds: frozenset[type[Event]]
+    symbols: frozenset[Symbol] | None = None
+    exchange: Exchange | None = None
+    market: Market | None = None
+
+    def apply(self, bundle: Bundle) -> list[Batch[Any]]:
+        """The wanted part of a bundle; batches that are wanted whole are shared, not copied."""
+        origin = bundle.origin
+        if self.exchange not in (None, origin.exchange) or self.market not in (None, origin.market):
+            return []
+        wanted = [batch for batch in bundle.batches if batch.kind in self.kinds]
+        if self.symbols is None:
+            return wanted
+        parts = [self._of_symbols(batch, self.symbols) for batch in wanted]
+        return [part for part in parts if len(part)]
+
+    @staticmethod
+    def _of_symbols(batch: Batch[Any], symbols: frozenset[Symbol]) -> Batch[Any]:
+        rows = [row for row in batch.rows if row.symbol in symbols]
+        if len(rows) == len(batch.rows):
+            return batch
+        origin = batch.origins[0][0]
+        return Batch(
+            batch.kind,
+            rows=rows,
+            origins=[(origin, len(rows))],
+            numbers=batch.numbers,
+            nbytes=batch.nbytes * len(rows) // len(batch.rows),
+        )
+
+
+@attrs.define(eq=False)
+class Outlet:
+    """A reader's end at the hub: a deliver function, and what it has seen of each connection."""
+
+    deliver: Callable[[Bundle], None]
+    seen: dict[str, int] = attrs.field(factory=dict)
+
+
+class Hub:
+    """Fans bundles out. ``counters`` count what was published."""
+
+    def __init__(self, counters: FeedCounters) -> None:
+        self.counters = counters
+        self.unparsed = 0
+        self._outlets: list[Outlet] = [Outlet(self._count)]
+        self.stores: list[tuple[Outlet, Mailbox[Bundle]]] = []
+
+    def subscribe(self, wanted: Filter, mailbox: Mailbox[Batch[Any]]) -> Outlet:
+        """Have what `wanted` says put into `mailbox`, which must not block."""
+
+        def deliver(bundle: Bundle) -> None:
+            for batch in wanted.apply(bundle):
+                mailbox.put(batch)
+
+        outlet = Outlet(deliver)
+        self._outlets.append(outlet)
+        return outlet
+
+    def store(self, mailbox: Mailbox[Bundle]) -> None:
+        """Have every bundle put whole into `mailbox`, waiting for room where its policy is so."""
+        self.stores.append((Outlet(lambda _bundle: None), mailbox))
+
+    def unsubscribe(self, outlet: Outlet) -> None:
+        """The reader is gone."""
+        self._outlets.remove(outlet)
+
+    async def publish(self, bundle: Bundle) -> None:
+        """Hand a bundle to everyone who has not seen it."""
+        connection, serial = bundle.origin.connection, bundle.serial
+        for outlet in self._outlets:
+            if outlet.seen.get(connection, -1) < serial:
+                outlet.deliver(bundle)
+                outlet.seen[connection] = serial
+        for outlet, mailbox in self.stores:
+            if outlet.seen.get(connection, -1) < serial:
+                await mailbox.send(bundle)
+                outlet.seen[connection] = serial
+
+    def _count(self, bundle: Bundle) -> None:
+        self.counters.count(bundle)
+        self.unparsed += len(bundle.unparsed)

@@ -1,0 +1,108 @@
+"""Events lost within farm, on the way to a reader: folded into gaps, one a feed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from farm.batch import Batch
+from farm.bundle import Bundle
+from farm.entities import Event, Gap, feed_of
+from farm.types import GapCause, GapUnit
+
+__all__ = ["lose_batches", "lose_bundles"]
+
+
+def lose_batches(
+    edge: str,
+) -> Callable[[Batch[Any] | None, Batch[Any], bool], Batch[Any]]:
+    """How a mailbox of batches loses them: to a batch of gaps on `edge`."""
+
+    def lose(loss: Batch[Any] | None, batch: Batch[Any], quarantined: bool) -> Batch[Any]:
+        gaps = [attrs.evolve(gap) for gap in loss.rows] if loss is not None else []
+        _fold(gaps, batch, edge, quarantined=quarantined)
+        origin = batch.origins[-1][0]
+        return Batch.of(
+            gaps,
+            kind=Gap,
+            connection=origin.connection,
+            epoch=origin.epoch,
+            numbers=batch.numbers,
+        )
+
+    return lose
+
+
+def lose_bundles(edge: str) -> Callable[[Bundle | None, Bundle, bool], Bundle]:
+    """How a mailbox of bundles loses them: to a bundle of gaps on `edge`. What told of a loss
+    before, and frames kept unparsed, are passed on: they are records themselves."""
+    lose_batch = lose_batches(edge)
+
+    def lose(loss: Bundle | None, bundle: Bundle, quarantined: bool) -> Bundle:
+        gaps: Batch[Any] | None = loss.batches[0] if loss is not None and loss.batches else None
+        for batch in bundle.batches:
+            gaps = lose_batch(gaps, batch, quarantined)
+        return Bundle(
+            bundle.origin,
+            bundle.serial,
+            bundle.receive_time,
+            [gaps] if gaps is not None else [],
+            [*(loss.unparsed if loss is not None else ()), *bundle.unparsed],
+            bundle.ended or (loss.ended if loss is not None else None),
+        )
+
+    return lose
+
+
+def _fold(gaps: list[Gap], batch: Batch[Any], edge: str, *, quarantined: bool) -> None:
+    """Extend the gap of each feed in `batch`, or begin one."""
+    if batch.kind is Gap:
+        gaps += batch.rows
+        return
+    cause = GapCause.QUARANTINE if quarantined else GapCause.OVERFLOW
+    known = {gap.feed: gap for gap in gaps if gap.edge == edge and gap.cause is cause}
+    for feed, count, first, last in _feeds(batch):
+        gap = known.get(feed)
+        if gap is None:
+            gap = _gap(feed, first, edge, cause)
+            gaps.append(gap)
+        assert gap.size is not None
+        gap.size += count
+        gap.end_time = gap.receive_time = last.receive_time
+        gap.ordinal = last.ordinal
+
+
+def _feeds(batch: Batch[Any]) -> list[tuple[str, int, Event, Event]]:
+    """Feed, number of events, first and last event, of each feed in a batch."""
+    counts: Counter[str] = Counter()
+    first: dict[str, Event] = {}
+    last: dict[str, Event] = {}
+    for row in batch.rows:
+        feed = feed_of(row)
+        counts[feed] += 1
+        first.setdefault(feed, row)
+        last[feed] = row
+    return [(feed, counts[feed], first[feed], last[feed]) for feed in counts]
+
+
+def _gap(feed: str, row: Event, edge: str, cause: GapCause) -> Gap:
+    return Gap(
+        exchange=row.exchange,
+        market=row.market,
+        symbol=row.symbol,
+        feed=feed,
+        edge=edge,
+        cause=cause,
+        first_id=None,
+        last_id=None,
+        start_time=row.receive_time,
+        end_time=row.receive_time,
+        size=0,
+        unit=GapUnit.EVENTS,
+        repaired=False,
+        receive_time=row.receive_time,
+        ordinal=row.ordinal,
+    )

@@ -1,0 +1,44 @@
+"""The parser actor: a connection's inputs through its protocol core, bundles out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from farm.actors.mailbox import Mailbox
+from farm.actors.supervisor import Health
+from farm.bundle import Bundle
+from farm.exchanges.session import Input, Session
+
+__all__ = ["ParserActor"]
+
+
+class ParserActor:
+    """Parses what one connection reads.
+
+    `on_commands` is called after each input, to have what the core asks for executed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        session: Session,
+        inbox: Mailbox[Input],
+        outbox: Mailbox[Bundle],
+        on_commands: Callable[[], None],
+    ) -> None:
+        self.name = name
+        self._session = session
+        self._inbox = inbox
+        self._outbox = outbox
+        self._on_commands = on_commands
+
+    async def run(self, health: Health) -> None:
+        """Parse until the mailbox ends; then the next stage's ends too."""
+        health.ready()
+        handle, send, on_commands = self._session.handle, self._outbox.send, self._on_commands
+        async for item in self._inbox.reader():
+            bundle = handle(item)
+            on_commands()
+            if bundle is not None:
+                await send(bundle)
+        self._outbox.close()

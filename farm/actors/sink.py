@@ -1,0 +1,120 @@
+"""The sink actor: takes bundles into the stores and has them written, in threads.
+
+The stores belong to the pipeline: what is not written yet outlives a crash of this actor.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Protocol
+
+import msgspec
+import trio
+
+from farm.actors.mailbox import Mailbox
+from farm.actors.supervisor import Health
+from farm.batch import Origin
+from farm.bundle import Bundle, UnparsedFrame
+from farm.storage.parquet import ParquetStore
+from farm.storage.unparsed import UnparsedStore
+
+__all__ = ["RunSync", "SinkActor", "in_thread"]
+
+log = logging.getLogger("farm.sink")
+
+CHECK_EVERY = 0.5
+"""Seconds between two looks at what is due."""
+
+UNSTORABLE = "unstorable"
+"""The kind under which an event is kept that no Parquet file can hold."""
+
+
+class RunSync(Protocol):
+    """How blocking work is run: in a thread, or as a test wants it."""
+
+    def __call__(self, work: Callable[[], Any]) -> Awaitable[Any]: ...
+
+
+async def in_thread(work: Callable[[], Any]) -> Any:
+    """Run blocking work in a worker thread; a cancellation waits for it to end."""
+    return await trio.to_thread.run_sync(work)
+
+
+class SinkActor:
+    """Stores what the hub publishes. At the end of its mailbox everything is written.
+
+    `max_pending_bytes` bounds what waits for the disk: beyond it nothing is taken from the
+    mailbox, whose own policy then decides.
+    """
+
+    name = "sink"
+
+    def __init__(
+        self,
+        store: ParquetStore | None,
+        unparsed: UnparsedStore,
+        inbox: Mailbox[Bundle],
+        *,
+        run_sync: RunSync = in_thread,
+        max_pending_bytes: int = 256 * 2**20,
+    ) -> None:
+        self._store = store
+        self._unparsed = unparsed
+        self._inbox = inbox
+        self._run_sync = run_sync
+        self._max_pending = max_pending_bytes
+        self._taken: tuple[Bundle | None, int] = (None, 0)  # how much of the last bundle is in
+
+    async def run(self, health: Health) -> None:
+        """Take and write until the mailbox ends; OSError where the disk refuses."""
+        health.ready()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._write_when_due)
+            async for bundle in self._inbox.reader():
+                self._take(bundle)
+                while self._store is not None and self._store.bytes_pending > self._max_pending:
+                    await self._write_all()
+            nursery.cancel_scope.cancel()
+        await self._write_all()
+
+    def _take(self, bundle: Bundle) -> None:
+        """Take a bundle in, each part once, even where it is delivered twice."""
+        start = self._taken[1] if self._taken[0] is bundle else 0
+        if self._store is not None:
+            now = trio.current_time()
+            for index in range(start, len(bundle.batches)):
+                self._store.add(bundle.batches[index], now)
+                self._taken = (bundle, index + 1)
+        self._unparsed.add(bundle.unparsed)
+
+    async def _write_when_due(self) -> None:
+        while True:
+            await trio.sleep(CHECK_EVERY)
+            if self._store is not None:
+                for partition in self._store.due(trio.current_time()):
+                    await self._run_sync(partial(self._store.write, partition))
+                self._keep_refused()
+            if self._unparsed.due:
+                await self._run_sync(self._unparsed.write)
+
+    async def _write_all(self) -> None:
+        if self._store is not None:
+            for partition in self._store.pending():
+                await self._run_sync(partial(self._store.write, partition))
+            self._keep_refused()
+        await self._run_sync(self._unparsed.write)
+
+    def _keep_refused(self) -> None:
+        """What no file can hold is kept beside the frames that could not be parsed."""
+        assert self._store is not None
+        for refused in self._store.take_refused():
+            log.error("%s: an event could not be stored: %s", self.name, refused.reason)
+            event = refused.event
+            origin = Origin(event.exchange, event.market, "", 0)
+            raw = msgspec.json.encode(event)
+            frame = UnparsedFrame(
+                origin, event.receive_time, event.ordinal, UNSTORABLE, refused.reason, raw
+            )
+            self._unparsed.add([frame])

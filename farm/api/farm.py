@@ -1,0 +1,282 @@
+"""The farm as a user holds it: open it, subscribe, read books, ask how it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+import trio
+
+from farm.actors.hub import Filter
+from farm.api.stats import FarmStats, collect_stats
+from farm.api.subscription import Subscription
+from farm.books.sync import BookSync
+from farm.config import FarmConfig, load_config
+from farm.entities import EVENT_KINDS, Event, Gap, OrderBook, data_type_of
+from farm.errors import AmbiguousSymbol, LocalProtocolError, UnknownFeed, UnknownSymbol
+from farm.exchanges.streams import Stream
+from farm.groups import raise_sole
+from farm.pipeline import Environment, Pipeline, Settings
+from farm.types import Exchange, Market, Symbol
+
+__all__ = ["Farm", "open_farm", "open_replay"]
+
+E1 = TypeVar("E1", bound=Event)
+E2 = TypeVar("E2", bound=Event)
+En = TypeVar("En", bound=Enum)
+
+
+class Farm:
+    """A running farm; :func:`open_farm` makes it."""
+
+    def __init__(self, pipeline: Pipeline, subscriber_bytes: int) -> None:
+        self._pipeline = pipeline
+        self._subscriber_bytes = subscriber_bytes
+        self._names = 0
+
+    @overload
+    def subscribe(
+        self,
+        kind: type[E1],
+        /,
+        *,
+        symbols: Iterable[Symbol] | Symbol | None = ...,
+        exchange: Exchange | str | None = ...,
+        market: Market | str | None = ...,
+        max_bytes: int | None = ...,
+    ) -> Subscription[E1]: ...
+    @overload
+    def subscribe(
+        self,
+        kind: type[E1],
+        other: type[E2],
+        /,
+        *,
+        symbols: Iterable[Symbol] | Symbol | None = ...,
+        exchange: Exchange | str | None = ...,
+        market: Market | str | None = ...,
+        max_bytes: int | None = ...,
+    ) -> Subscription[E1 | E2]: ...
+    @overload
+    def subscribe(
+        self,
+        *kinds: type[Event],
+        symbols: Iterable[Symbol] | Symbol | None = ...,
+        exchange: Exchange | str | None = ...,
+        market: Market | str | None = ...,
+        max_bytes: int | None = ...,
+    ) -> Subscription[Any]: ...
+    def subscribe(
+        self,
+        *kinds: type[Any],
+        symbols: Iterable[Symbol] | Symbol | None = None,
+        exchange: Exchange | str | None = None,
+        market: Market | str | None = None,
+        max_bytes: int | None = None,
+    ) -> Subscription[Any]:
+        """Batches of these kinds, of all symbols or of some, to be opened by ``async with``::
+
+            async with farm.subscribe(Trade, symbols=["BTCUSDT"]) as batches:
+                async for batch in batches:
+                    print(batch.columns["price"].mean())
+
+        The queue holds `max_bytes` of payload (default: the configuration's
+        ``subscriber_bytes``); beyond it the oldest batches become gaps: see
+        :class:`~farm.api.subscription.Subscription`.
+
+        TypeError for no kinds, or what is none; UnknownFeed where no configured stream gives such a
+        kind; UnknownSymbol; AmbiguousSymbol where a symbol is collected on several markets and
+        neither `exchange` nor `market` say which.
+        """
+        self._see_open()
+        where = _enum(Exchange, exchange), _enum(Market, market)
+        wanted = self._kinds(kinds)
+        names = frozenset([symbols] if isinstance(symbols, str) else symbols or ())
+        for symbol in names:
+            self._market_of(symbol, self._streams(symbol, *where))
+        for kind in wanted - {Gap}:
+            self._see_collected(kind, names, where)
+        self._names += 1
+        return Subscription(
+            self._pipeline,
+            Filter(wanted, names if symbols is not None else None, *where),
+            f"subscriber {self._names}",
+            self._subscriber_bytes if max_bytes is None else max_bytes,
+        )
+
+    def book(
+        self,
+        symbol: Symbol,
+        *,
+        exchange: Exchange | str | None = None,
+        market: Market | str | None = None,
+        depth: int | None = None,
+    ) -> OrderBook:
+        """A copy of a book as it stands, its best `depth` levels a side (None: all).
+
+        Look at its ``verdict`` before you trade on it. Where several streams carry books of the
+        symbol, the deepest one is read. Errors as :meth:`subscribe`.
+        """
+        self._see_open()
+        if depth is not None and depth < 1:
+            raise ValueError(f"depth must be 1 or more, not {depth!r}")
+        streams = self._streams(symbol, _enum(Exchange, exchange), _enum(Market, market))
+        self._market_of(symbol, streams)
+        feeds = {stream.feed for stream in streams}
+        books = [book for book in self._books() if book.stream.feed in feeds]
+        if not books:
+            raise UnknownFeed(f"no book of {symbol!r} is collected; add 'book' to its streams")
+        return max(books, key=_depth).book(depth)
+
+    def stats(self) -> FarmStats:
+        """What every feed and connection did until now."""
+        return collect_stats(self._pipeline)
+
+    async def wait(self) -> None:
+        """Wait until the farm has ended."""
+        await self._pipeline.finished.wait()
+
+    def stop(self) -> None:
+        """Close all connections; what was received is still delivered and stored."""
+        self._pipeline.stop()
+
+    # ------------------------------------------------------------------------------------- look-ups
+    def _books(self) -> list[BookSync]:
+        return [book for line in self._pipeline.lines for book in line.keeper.books]
+
+    def _streams(
+        self, symbol: Symbol | None, exchange: Exchange | None, market: Market | None
+    ) -> list[Stream]:
+        return [
+            status.stream
+            for line in self._pipeline.lines
+            for status in line.session.statuses.values()
+            if symbol in (None, status.stream.symbol)
+            and exchange in (None, status.stream.exchange)
+            and market in (None, status.stream.market)
+        ]
+
+    def _market_of(self, symbol: Symbol, streams: list[Stream]) -> None:
+        """See that exactly one market carries the symbol."""
+        markets = sorted({f"{s.exchange.value}/{s.market.value}" for s in streams})
+        if not markets:
+            known = sorted({stream.symbol for stream in self._streams(None, None, None)})
+            raise UnknownSymbol(f"{symbol!r} is not collected; these are: {', '.join(known)}")
+        if len(markets) > 1:
+            raise AmbiguousSymbol(symbol, markets)
+
+    @staticmethod
+    def _kinds(kinds: tuple[type[Any], ...]) -> frozenset[type[Event]]:
+        if not kinds:
+            names = ", ".join(kind.__name__ for kind in EVENT_KINDS.values())
+            raise TypeError(f"subscribe to what? The kinds are {names}")
+        for kind in kinds:
+            data_type_of(kind)
+        return frozenset(kinds)
+
+    def _see_collected(
+        self,
+        kind: type[Event],
+        symbols: frozenset[Symbol],
+        where: tuple[Exchange | None, Market | None],
+    ) -> None:
+        for symbol in symbols or {None}:
+            if not any(s.data_type is data_type_of(kind) for s in self._streams(symbol, *where)):
+                specs = sorted({stream.spec for stream in self._streams(symbol, *where)})
+                raise UnknownFeed(
+                    f"no stream of {symbol or 'any symbol'} gives {kind.__name__}; "
+                    f"collected: {', '.join(specs) or 'nothing'}"
+                )
+
+    def _see_open(self) -> None:
+        if self._pipeline.finished.is_set():
+            raise LocalProtocolError("the farm has ended")
+
+
+@asynccontextmanager
+async def open_farm(
+    config: FarmConfig | Mapping[str, Any] | str | Path, *, environment: Environment | None = None
+) -> AsyncIterator[Farm]:
+    """Run a farm for as long as the context lasts.
+
+    `config` is a :class:`~farm.config.FarmConfig`, its table as a mapping, or the path of a TOML
+    file. Connections come about in the background; leaving the context closes them and waits, a
+    grace period for each stage (``supervision.drain_seconds``), for what was received to be
+    delivered and stored. An error of the body comes out as it is. ConfigError,
+    DataDirectoryError; RestartsExceeded where an actor crashed too often.
+    """
+    config = load_config(config)
+    pipeline = Pipeline(Settings.of(config), config.collectors, environment=environment)
+    async with _running(pipeline):
+        yield Farm(pipeline, config.subscriber_bytes)
+
+
+@asynccontextmanager
+async def open_replay(
+    path: Path,
+    settings: Settings | None = None,
+    *,
+    market: tuple[Exchange, Market] | None = None,
+    environment: Environment | None = None,
+) -> AsyncIterator[Farm]:
+    """Run a recording through the same line: parser, books and, with ``settings.data``, storage.
+
+    It plays as fast as it is taken; ``farm.wait()`` waits for its end. `market` is needed where
+    the file does not say which it is of. RecordingError for what can't be read.
+    """
+    settings = settings or Settings()
+    pipeline = Pipeline(settings, recording=(path, market), environment=environment)
+    async with _running(pipeline):
+        yield Farm(pipeline, settings.mailbox_bytes)
+
+
+@asynccontextmanager
+async def _running(pipeline: Pipeline) -> AsyncIterator[None]:
+    try:
+        async with trio.open_nursery() as nursery:
+            guard = trio.CancelScope(shield=True)
+            await nursery.start(_run_guarded, pipeline, guard)
+            try:
+                yield
+            finally:
+                await _wind_up(pipeline, guard)
+    except BaseExceptionGroup as group:
+        raise_sole(group)
+
+
+async def _run_guarded(
+    pipeline: Pipeline, guard: trio.CancelScope, *, task_status: trio.TaskStatus[None]
+) -> None:
+    """Run shielded: a cancellation from outside first drains; `guard` ends it at once."""
+    with guard:
+        await pipeline.run(task_status)
+
+
+async def _wind_up(pipeline: Pipeline, guard: trio.CancelScope) -> None:
+    """Stop and drain. Interrupted in this (a second Ctrl-C), give up what is left."""
+    pipeline.stop()
+    stages = 3  # sources, stages, sinks: each has its grace within
+    grace = stages * pipeline.settings.supervision.drain_seconds + 1.0
+    try:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + grace):
+            await pipeline.finished.wait()
+    finally:
+        guard.cancel()
+
+
+def _depth(book: BookSync) -> float:
+    return math.inf if book.stream.depth is None else book.stream.depth
+
+
+def _enum(kind: type[En], value: En | str | None) -> En | None:
+    if value is None or isinstance(value, kind):
+        return value
+    try:
+        return kind(value)
+    except ValueError:
+        names = ", ".join(repr(member.value) for member in kind)
+        raise ValueError(f"{value!r} is no {kind.__name__.lower()}; these are: {names}") from None

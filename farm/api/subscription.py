@@ -1,0 +1,94 @@
+"""A subscription: batches for one reader, through a bounded queue of its own."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+import trio
+
+from farm.actors.hub import Filter, Outlet
+from farm.actors.mailbox import Mailbox, Reader
+from farm.batch import Batch
+from farm.entities import Event, Gap
+from farm.pipeline import Pipeline
+
+__all__ = ["Subscription"]
+
+E = TypeVar("E", bound=Event)
+
+
+class Subscription(Generic[E]):
+    """Batches of the kinds that were asked for: ``async with`` opens it, ``async for`` reads it.
+
+    It ends when the farm does. What its reader is too slow for is dropped, oldest first, and
+    becomes gaps: delivered in their place where :class:`~farm.entities.Gap` was subscribed, and
+    always kept in ``gaps``, one a feed and edge. Nobody else loses anything by it.
+    """
+
+    def __init__(self, pipeline: Pipeline, wanted: Filter, name: str, max_bytes: int) -> None:
+        self.gaps: list[Gap] = []
+        self._pipeline = pipeline
+        self._wanted = wanted
+        self._mailbox: Mailbox[Batch[Any]] = pipeline.subscriber_mailbox(name, max_bytes)
+        self._reader: Reader[Batch[Any]] | None = None
+        self._outlet: Outlet | None = None
+
+    @property
+    def dropped(self) -> int:
+        """Batches dropped because the reader was too slow."""
+        return self._mailbox.dropped
+
+    async def __aenter__(self) -> Subscription[E]:
+        if self._outlet is not None:
+            raise RuntimeError("a subscription can be opened once")
+        self._outlet = self._pipeline.subscribe(self._wanted, self._mailbox)
+        self._reader = self._mailbox.reader()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._outlet is not None
+        self._pipeline.unsubscribe(self._outlet)
+
+    def __aiter__(self) -> Subscription[E]:
+        return self
+
+    async def __anext__(self) -> Batch[E]:
+        try:
+            return await self.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+
+    async def receive(self) -> Batch[E]:
+        """The next batch; trio.EndOfChannel when the farm has ended. Cancelled, it loses nothing.
+
+        RuntimeError outside the subscription's context.
+        """
+        if self._reader is None:
+            raise RuntimeError("open the subscription first: async with farm.subscribe(...)")
+        while True:
+            batch = await self._reader.next()
+            if batch.kind is Gap:
+                self._keep(batch)
+                if Gap not in self._wanted.kinds:
+                    continue
+            return batch
+
+    def _keep(self, batch: Batch[Gap]) -> None:
+        """Remember losses on this edge, extending the last of each feed."""
+        own = [gap for gap in batch.rows if gap.edge == self._mailbox.name]
+        last = {gap.feed: gap for gap in self.gaps}
+        for gap in own:
+            known = last.get(gap.feed)
+            if known is None:
+                self.gaps.append(gap)
+            else:
+                assert known.size is not None
+                assert gap.size is not None
+                known.size += gap.size
+                known.end_time = gap.end_time

@@ -1,0 +1,142 @@
+"""All books of one connection: which update and which quote belongs to which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+import attrs
+
+from farm.batch import Batch
+from farm.books.sync import BookSync, make_sync
+from farm.bundle import Bundle
+from farm.entities import BookUpdate, Gap, Quote
+from farm.exchanges.outages import stream_gap
+from farm.exchanges.streams import Stream
+from farm.types import DataType, GapCause, Nanoseconds, NumberMode, Symbol
+
+__all__ = ["BookKeeper"]
+
+Key: TypeAlias = tuple[Symbol, int | None]
+
+# Causes of gaps recorded upstream that a book cannot see in its ids before more has gone wrong.
+_LOST_ON_THE_WAY = {GapCause.OVERFLOW, GapCause.QUARANTINE}
+
+
+class BookKeeper:
+    """Keeps the books of the streams that one connection carries.
+
+    `streams` names them; it is asked again where an unknown one turns up. `resync` is called with
+    a stream whose book must start anew.
+    """
+
+    def __init__(
+        self,
+        streams: Callable[[], Iterable[Stream]],
+        resync: Callable[[Stream], None],
+        numbers: NumberMode = NumberMode.FLOAT,
+    ) -> None:
+        self._streams = streams
+        self._resync = resync
+        self._numbers = numbers
+        self._books: dict[Key, BookSync] = {}
+        self._checked: dict[Symbol, list[BookSync]] = {}  # those that quotes can be compared with
+        self._by_feed: dict[str, BookSync] = {}
+        self._unsettled: list[BookSync] = []  # those that have gaps to tell or a resync to ask for
+        self._learn()
+
+    @property
+    def books(self) -> Iterable[BookSync]:
+        """The books kept."""
+        return self._books.values()
+
+    def take(self, bundle: Bundle) -> Bundle:
+        """Bring the books up to date, set verdicts, and add the gaps that this shows."""
+        for batch in bundle.batches:
+            if batch.kind is Gap:
+                self._gaps(batch)
+        for batch in bundle.batches:
+            if batch.kind is BookUpdate:
+                self._updates(batch)
+            elif batch.kind is Quote and self._checked:
+                self._quotes(batch)
+        if bundle.ended is not None:
+            for book in self._books.values():
+                book.ended()
+        return self._settle(bundle)
+
+    def interrupted(self, time: Nanoseconds) -> list[Gap]:
+        """The keeper crashed in mid-bundle: no book can be trusted; the gaps that record it."""
+        gaps = []
+        for book in self._books.values():
+            book.lost(time)
+            self._note(book)
+            gaps.append(
+                stream_gap(
+                    book.stream,
+                    GapCause.CRASH,
+                    start=time,
+                    end=time,
+                    receive_time=time,
+                    ordinal=0,
+                    edge="aggregator",
+                )
+            )
+        return gaps
+
+    def _learn(self) -> None:
+        for stream in self._streams():
+            key = (stream.symbol, stream.depth)
+            if stream.data_type is not DataType.BOOK or key in self._books:
+                continue
+            book = self._books[key] = self._by_feed[stream.feed] = make_sync(stream)
+            if book.shares_quote_ids:
+                self._checked.setdefault(stream.symbol, []).append(book)
+
+    def _updates(self, batch: Batch[BookUpdate]) -> None:
+        books = self._books
+        for update in batch.rows:
+            book = books.get((update.symbol, update.depth))
+            if book is None:
+                self._learn()
+                book = books[update.symbol, update.depth]
+            book.update(update)
+            self._note(book)
+
+    def _quotes(self, batch: Batch[Quote]) -> None:
+        checked = self._checked
+        for quote in batch.rows:
+            for book in checked.get(quote.symbol, ()):
+                book.quote(quote)
+                self._note(book)
+
+    def _gaps(self, batch: Batch[Gap]) -> None:
+        for gap in batch.rows:
+            if gap.cause in _LOST_ON_THE_WAY and gap.feed in self._by_feed:
+                book = self._by_feed[gap.feed]
+                book.lost(gap.receive_time)
+                self._note(book)
+
+    def _note(self, book: BookSync) -> None:
+        if book.wants_resync or book.gaps:
+            self._unsettled.append(book)
+
+    def _settle(self, bundle: Bundle) -> Bundle:
+        """Pass on what the books ask for, and put what they found missing into the bundle."""
+        found: list[Gap] = []
+        for book in self._unsettled:
+            if book.wants_resync:
+                book.wants_resync = False
+                self._resync(book.stream)
+            found += book.gaps
+            book.gaps = []
+        self._unsettled.clear()
+        return self.with_gaps(bundle, found) if found else bundle
+
+    def with_gaps(self, bundle: Bundle, gaps: list[Gap]) -> Bundle:
+        """The bundle and these gaps; the given one stays as it is, for it may be redelivered."""
+        known = [gap for batch in bundle.batches if batch.kind is Gap for gap in batch.rows]
+        rows = known + gaps
+        batch = Batch(Gap, rows=rows, origins=[(bundle.origin, len(rows))], numbers=self._numbers)
+        others = [batch for batch in bundle.batches if batch.kind is not Gap]
+        return attrs.evolve(bundle, batches=[*others, batch])

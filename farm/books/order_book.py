@@ -1,0 +1,80 @@
+"""The levels of one book: a dict for the sizes, a sorted list for the prices, on each side.
+
+Each side is sorted best *last*, so that the busy end of the book is the cheap end of the list.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable
+
+from farm.entities import AnyLevel, OrderBookLevel
+from farm.types import Number
+
+__all__ = ["BookSide", "Levels"]
+
+
+class BookSide:
+    """One side: ``sign`` is 1 for bids and -1 for asks, which makes the best key the largest."""
+
+    __slots__ = ("_keys", "_sign", "_sizes")
+
+    def __init__(self, sign: int) -> None:
+        self._sign = sign
+        self._sizes: dict[Number, Number] = {}
+        self._keys: list[Number] = []
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def replace(self, levels: Iterable[AnyLevel]) -> None:
+        """Forget everything and take these levels; those of size 0 are none."""
+        self._sizes = {level.price: level.quantity for level in levels if level.quantity}
+        sign = self._sign
+        self._keys = sorted(sign * price for price in self._sizes)
+
+    def apply(self, levels: Iterable[AnyLevel]) -> None:
+        """Set each level to its absolute size; 0 deletes, and deleting what is not there is normal
+        (it was beyond the snapshot's window)."""
+        sizes, keys, sign = self._sizes, self._keys, self._sign
+        for level in levels:
+            price, quantity = level.price, level.quantity
+            if quantity:
+                if price not in sizes:
+                    insort(keys, sign * price)
+                sizes[price] = quantity
+            elif sizes.pop(price, None) is not None:
+                del keys[bisect_left(keys, sign * price)]
+
+    def best(self) -> tuple[Number, Number] | None:
+        """Price and quantity of the best level, or None."""
+        if not self._keys:
+            return None
+        price = self._sign * self._keys[-1]
+        return price, self._sizes[price]
+
+    def top(self, depth: int | None = None) -> list[OrderBookLevel]:
+        """The best `depth` levels, best first; all of them for None."""
+        sign, sizes = self._sign, self._sizes
+        keys = self._keys if depth is None else self._keys[-depth:] if depth > 0 else []
+        return [OrderBookLevel(sign * key, sizes[sign * key]) for key in reversed(keys)]
+
+
+class Levels:
+    """Both sides of a book."""
+
+    __slots__ = ("asks", "bids")
+
+    def __init__(self) -> None:
+        self.bids = BookSide(1)
+        self.asks = BookSide(-1)
+
+    def replace(self, bids: Iterable[AnyLevel], asks: Iterable[AnyLevel]) -> None:
+        """Take a snapshot."""
+        self.bids.replace(bids)
+        self.asks.replace(asks)
+
+    def apply(self, bids: Iterable[AnyLevel], asks: Iterable[AnyLevel]) -> None:
+        """Apply a diff."""
+        self.bids.apply(bids)
+        self.asks.apply(asks)

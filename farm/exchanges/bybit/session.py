@@ -1,0 +1,107 @@
+"""The Bybit v5 core: topics, requests by ``req_id``, and a heartbeat that the client keeps.
+
+Source: github.com/bybit-exchange/docs, ``v5/ws/connect.mdx``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from farm.exchanges.bybit.wire import parser_of
+from farm.exchanges.core import CoreSession, Harvest
+from farm.exchanges.numbers import Parser
+from farm.exchanges.rules import MarketRules
+from farm.exchanges.session import Opened, Reconnect
+from farm.exchanges.streams import Stream
+from farm.exchanges.subscriptions import Request
+from farm.types import Nanoseconds
+
+__all__ = ["BybitSession"]
+
+_START = b'{"topic":"'
+_SKIP = len(_START)
+
+
+class _Envelope(msgspec.Struct):
+    """A message of any kind: a topic's, or a reply."""
+
+    topic: str | None = None
+    op: str | None = None
+    success: bool | None = None
+    ret_msg: str = ""
+    req_id: str = ""
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+
+
+class BybitSession(CoreSession):
+    """One connection to a Bybit market."""
+
+    def __init__(self, rules: MarketRules, streams: Sequence[Stream], **options: Any) -> None:
+        self._last_ping = 0.0
+        self._pong_due: float | None = None
+        super().__init__(rules, streams, **options)
+
+    def _parser(self, stream: Stream) -> Parser:
+        return parser_of(self._numbers, stream, self._count_unknown)
+
+    def _count_unknown(self, value: str) -> None:
+        self.unknown_values[value] = self.unknown_values.get(value, 0) + 1
+
+    def _stream_name(self, raw: bytes) -> bytes | None:
+        if raw.startswith(_START):
+            name = raw[_SKIP : raw.find(b'"', _SKIP)]
+            if b"\\" not in name:
+                return name
+        topic = _envelope.decode(raw).topic
+        return None if topic is None else topic.encode()
+
+    def _unknown_kind(self, raw: bytes) -> str | None:
+        """The family of a topic that nobody asked for; a stream's own topic has no other types."""
+        name = self._stream_name(raw)
+        if name is None or name in self._routes:
+            return None
+        return name.decode().split(".", 1)[0]
+
+    def _request_text(self, request: Request) -> str:
+        op = "subscribe" if request.subscribes else "unsubscribe"
+        message = {"req_id": request.id, "op": op, "args": request.names}
+        return msgspec.json.encode(message).decode()
+
+    def _control(self, raw: bytes, time: Nanoseconds, harvest: Harvest) -> str | None:
+        reply = _envelope.decode(raw)
+        if reply.op == "pong" or (reply.op == "ping" and reply.ret_msg == "pong"):
+            self._pong_due = None
+            return None
+        if reply.op in ("subscribe", "unsubscribe") and reply.success is not None:
+            if reply.success:
+                self._acknowledged(reply.req_id, time, harvest)
+            else:
+                self._refused(reply.req_id, reply.ret_msg, time, harvest)
+            return None
+        return reply.op or "unnamed"
+
+    def _on_opened(self, item: Opened) -> None:
+        super()._on_opened(item)
+        self._last_ping = item.now
+        self._pong_due = None
+
+    def _tick(self, now: float) -> None:
+        """Ping every ``ping_interval``; a pong that is late by as much means a dead connection.
+
+        The venue cuts connections without a JSON ping, and a half-open one shows by nothing else.
+        """
+        interval = self.rules.ping_interval
+        assert interval is not None
+        if self._pong_due is not None and now >= self._pong_due:
+            self._commands.append(Reconnect(self._epoch, "no pong"))
+            self._pong_due = None
+        elif now - self._last_ping >= interval:
+            self._last_ping = now
+            if self._pong_due is None:
+                self._pong_due = now + interval
+            self._send('{"op":"ping"}')

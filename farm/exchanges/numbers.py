@@ -1,0 +1,70 @@
+"""How the numbers in venue text are decoded: float64 by default, exact Decimal by setting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Annotated, Any
+
+import msgspec
+
+from farm.columns import ColumnKind, column_types
+from farm.entities import Event, Level
+from farm.exchanges.streams import Stream
+from farm.types import Nanoseconds, NumberMode
+
+__all__ = ["MS", "Parser", "exactly", "number_type"]
+
+MS = 1_000_000
+"""Nanoseconds in a millisecond, the unit of all venue times here."""
+
+Parser = Callable[[bytes, Stream, Nanoseconds, int, list[Any]], None]
+"""Parse one frame: (raw, stream, receive time, ordinal, rows to append to)."""
+
+# msgspec takes "NaN" and "inf" for numbers; bounds refuse both in C, at no cost that shows.
+_FLOAT = Annotated[float, msgspec.Meta(ge=0.0, le=1e300)]
+
+
+def number_type(mode: NumberMode) -> Any:
+    """The type to decode prices and quantities with: none of them is negative."""
+    return _FLOAT if mode is NumberMode.FLOAT else Decimal
+
+
+def exactly(mode: NumberMode, kind: type[Event], parse: Parser) -> Parser:
+    """`parse`, and in Decimal mode a check of what it made: msgspec cannot bound Decimals.
+
+    ValueError for NaN, infinities and negative numbers; rows of the bad frame are taken back.
+    """
+    if mode is NumberMode.FLOAT:
+        return parse
+    columns = column_types(kind)
+    fields = [c.name for c in columns if c.kind is ColumnKind.NUMBER]
+    ladders = [c.name for c in columns if c.kind is ColumnKind.LEVELS]
+
+    def checked(
+        raw: bytes, stream: Stream, time: Nanoseconds, ordinal: int, rows: list[Any]
+    ) -> None:
+        mark = len(rows)
+        parse(raw, stream, time, ordinal, rows)
+        try:
+            for row in rows[mark:]:
+                for name in fields:
+                    _check(name, getattr(row, name))
+                for name in ladders:
+                    for level in getattr(row, name):
+                        _check_level(name, level)
+        except ValueError:
+            del rows[mark:]
+            raise
+
+    return checked
+
+
+def _check(name: str, value: Decimal | None) -> None:
+    if value is not None and not (value.is_finite() and value >= 0):
+        raise ValueError(f"{name} is {value}, not a number that a price or quantity can have")
+
+
+def _check_level(name: str, level: Level[Decimal]) -> None:
+    _check(name, level.price)
+    _check(name, level.quantity)

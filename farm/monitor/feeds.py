@@ -1,0 +1,78 @@
+"""Counts of what each feed delivered, kept a batch at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any
+
+import attrs
+
+from farm.batch import Batch
+from farm.bundle import Bundle
+from farm.entities import AggTrade, BookUpdate, Gap, Kline, Quote, Trade, feed_of
+from farm.types import Nanoseconds
+
+__all__ = ["FeedCounters", "FeedCounts"]
+
+
+@attrs.define
+class FeedCounts:
+    """What one feed delivered. ``lag`` is receive less exchange time of the last event, in ns:
+    it holds the difference of two clocks and may be negative; None where the venue gives no time.
+    """
+
+    feed: str
+    events: int = 0
+    gaps: int = 0
+    first_time: Nanoseconds | None = None
+    last_time: Nanoseconds | None = None
+    lag: Nanoseconds | None = None
+
+
+_KEYS: dict[type[Any], Callable[[Any], Any]] = {
+    Trade: attrgetter("symbol"),
+    AggTrade: attrgetter("symbol"),
+    Quote: attrgetter("symbol"),
+    BookUpdate: attrgetter("symbol", "depth"),
+    Kline: attrgetter("symbol", "interval"),
+    Gap: attrgetter("feed"),
+}
+
+
+class FeedCounters:
+    """Counts by feed, over all connections."""
+
+    def __init__(self) -> None:
+        self.feeds: dict[str, FeedCounts] = {}
+        self._known: dict[tuple[Any, ...], FeedCounts] = {}
+
+    def expect(self, feed: str) -> FeedCounts:
+        """The counts of a feed, from now on listed even if nothing comes."""
+        return self.feeds.setdefault(feed, FeedCounts(feed))
+
+    def count(self, bundle: Bundle) -> None:
+        """Count a bundle's events."""
+        for batch in bundle.batches:
+            if batch.kind is Gap:
+                for gap in batch.rows:
+                    self.expect(gap.feed).gaps += 1
+            else:
+                self._count(batch, bundle)
+
+    def _count(self, batch: Batch[Any], bundle: Bundle) -> None:
+        key_of, origin = _KEYS[batch.kind], bundle.origin
+        last = {key_of(row): row for row in batch.rows}
+        counts = Counter(map(key_of, batch.rows)) if len(last) > 1 else None
+        for key, row in last.items():
+            known = (origin.exchange, origin.market, batch.kind, key)
+            feed = self._known.get(known)
+            if feed is None:
+                feed = self._known[known] = self.expect(feed_of(row))
+            feed.events += len(batch.rows) if counts is None else counts[key]
+            feed.last_time = row.receive_time
+            if feed.first_time is None:
+                feed.first_time = row.receive_time
+            if row.exchange_time is not None:
+                feed.lag = row.receive_time - row.exchange_time
