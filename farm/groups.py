@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import trio
 
-__all__ = ["leaves", "raise_sole"]
+__all__ = ["leaves", "raise_sole", "raise_sole_leaf"]
 
 
 def leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
@@ -33,3 +33,15 @@ def raise_sole(group: BaseExceptionGroup[Any]) -> NoReturn:
     finally:
         sole.__context__ = context  # `raise` has put the group there, which holds `sole`
         del sole, errors, context
+
+
+def raise_sole_leaf(group: BaseExceptionGroup[Any]) -> NoReturn:
+    """Raise the one error at the bottom of nested nurseries as itself, else the group.
+
+    For code that owns all the nurseries in question. Cancelled counts only where there is nothing
+    else.
+    """
+    errors = [exc for exc in leaves(group) if not isinstance(exc, trio.Cancelled)]
+    if len(errors) != 1:
+        raise group
+    raise_sole(BaseExceptionGroup(group.message, errors))

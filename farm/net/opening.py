@@ -1,0 +1,102 @@
+"""The opening of a WebSocket: TCP, TLS, HTTP, each under a deadline, each with its own error."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn, TypeAlias, cast
+
+import h11
+import trio
+import trio_websocket
+from wsproto.utilities import ProtocolError as WsprotoError
+
+from farm.errors import ConnectFailed, HandshakeRefused, TlsFailed
+from farm.groups import leaves, raise_sole
+from farm.net.tap import HandshakeBroken, Tap
+from farm.net.tls import default_ssl_context, start_tls
+from farm.net.url import Endpoint
+
+__all__ = ["OpenStream", "open_transport", "raise_refusal", "shake_hands"]
+
+OpenStream: TypeAlias = Callable[[str, int], Awaitable[trio.abc.Stream]]
+"""(host, port) to a connected stream; raises OSError or BrokenResourceError where it can't."""
+
+_MAX_EXCERPT = 200
+
+
+async def open_transport(
+    endpoint: Endpoint,
+    ssl_context: ssl.SSLContext | None,
+    open_stream: OpenStream | None,
+    *,
+    connect_timeout: float,
+    handshake_timeout: float,
+) -> trio.abc.Stream:
+    """TCP, and TLS on it where the scheme asks for it. Raises ConnectFailed or TlsFailed."""
+    try:
+        with trio.fail_after(connect_timeout):
+            stream = await (open_stream or trio.open_tcp_stream)(endpoint.host, endpoint.port)
+    except trio.TooSlowError:
+        raise ConnectFailed(f"{endpoint.url}: no connection in {connect_timeout:g} s") from None
+    except (OSError, trio.BrokenResourceError) as exc:
+        raise ConnectFailed(f"{endpoint.url}: {_explain(exc)}") from exc
+    if not endpoint.secure:
+        return stream
+    context = ssl_context or default_ssl_context()
+    try:
+        return await start_tls(stream, context, endpoint.host, timeout=handshake_timeout)
+    except TlsFailed as exc:
+        raise TlsFailed(f"{endpoint.url}: {exc.reason}") from exc
+
+
+async def shake_hands(
+    nursery: trio.Nursery, endpoint: Endpoint, tap: Tap, *, timeout: float
+) -> trio_websocket.WebSocketConnection:
+    """The WebSocket handshake; trio-websocket's reader goes on in `nursery`.
+
+    What fails, fails in `nursery`: give the group to :func:`raise_refusal`.
+    """
+    with trio.move_on_after(timeout):
+        return await trio_websocket.wrap_client_stream(
+            nursery,
+            cast("trio.SocketStream", tap),  # any trio.abc.Stream will do
+            endpoint.authority,
+            endpoint.target,
+            receive_buffer_size=None,
+        )
+    raise HandshakeBroken(f"no answer in {timeout:g} s", tap.http_status)
+
+
+def raise_refusal(group: BaseExceptionGroup[Any], endpoint: Endpoint) -> NoReturn:
+    """Translate what went wrong before the WebSocket was open."""
+    where = f"{endpoint.url}: WebSocket handshake:"
+    for exc in leaves(group):
+        if isinstance(exc, trio_websocket.ConnectionRejected):
+            excerpt = (exc.body or b"")[:_MAX_EXCERPT].decode(errors="replace").strip()
+            said = f"refused: {excerpt}" if excerpt else "refused"
+            raise HandshakeRefused(f"{where} {said}", code=exc.status_code) from exc
+        if isinstance(exc, HandshakeBroken):
+            if exc.status is not None and exc.status != 101:
+                raise HandshakeRefused(f"{where} refused", code=exc.status) from exc
+            raise ConnectFailed(f"{where} {exc}") from exc
+        if isinstance(exc, (WsprotoError, h11.ProtocolError, UnicodeError)):
+            raise ConnectFailed(f"{where} unusable answer: {_first_cause(exc)}") from exc
+    raise_sole(group)
+
+
+def _first_cause(exc: BaseException) -> BaseException:
+    """wsproto has a client answer what it refuses, which h11 forbids: an error upon the error."""
+    link: BaseException | None = exc
+    while link is not None:
+        if isinstance(link, WsprotoError):
+            return link
+        link = link.__context__
+    return exc
+
+
+def _explain(exc: BaseException) -> str:
+    """Trio's "all attempts failed" keeps the reasons in a group."""
+    if isinstance(exc.__cause__, BaseExceptionGroup):
+        return f"{exc} ({'; '.join(str(leaf) for leaf in leaves(exc.__cause__))})"
+    return str(exc) or type(exc).__name__
