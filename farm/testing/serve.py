@@ -1,0 +1,130 @@
+"""Fake exchanges in a process of their own: ``python -m farm.testing.serve SPEC… [options]``.
+
+A SPEC is ``binance/spot:BTCUSDT,ETHUSDT`` or ``bybit/linear:BTCUSDT``. Prints one JSON line when
+ready, ``{"endpoints": {"binance/spot": {"ws": "ws://…", "rest": "http://…"}}}``, and serves
+simulated markets in real time until its stdin ends (a parent's lifeline) or a SIGINT or SIGTERM
+comes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+import attrs
+import trio
+
+from farm.testing.binance import FakeBinance
+from farm.testing.bybit import FakeBybit
+from farm.testing.clock import Recorded
+from farm.testing.server import FakeExchange, open_fake
+from farm.testing.simulator import MarketSimulator
+from farm.types import Exchange, Market
+
+__all__ = ["main"]
+
+_MARKETS = {
+    "binance/spot": (Exchange.BINANCE, Market.SPOT),
+    "bybit/spot": (Exchange.BYBIT, Market.SPOT),
+    "bybit/linear": (Exchange.BYBIT, Market.LINEAR),
+}
+
+
+@attrs.frozen
+class _Spec:
+    """One market to serve, such as ``binance/spot``, and its symbols."""
+
+    name: str
+    symbols: tuple[str, ...]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Serves until told to stop. Exits with 2 on arguments that make no sense."""
+    parser = argparse.ArgumentParser(
+        prog="python -m farm.testing.serve", description="Serve simulated markets on loopback."
+    )
+    parser.add_argument(
+        "specs", nargs="+", type=_spec, metavar="SPEC", help="such as binance/spot:BTCUSDT,ETHUSDT"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="the same seed tells the same story")
+    parser.add_argument(
+        "--rate", type=_rate, default=100.0, help="orders a second for each symbol (100)"
+    )
+    arguments = parser.parse_args(argv)
+    names = [spec.name for spec in arguments.specs]
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        parser.error(f"{repeated} stands twice: name all its symbols in one SPEC")
+    trio.run(_serve, arguments.specs, arguments.seed, arguments.rate)
+
+
+def _spec(text: str) -> _Spec:
+    name, colon, listed = text.partition(":")
+    if name not in _MARKETS:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(_MARKETS)}")
+    symbols = tuple(listed.split(","))
+    if not colon or not all(symbols):
+        raise argparse.ArgumentTypeError(f"{text!r} names no symbols, as in {name}:BTCUSDT,ETHUSDT")
+    for symbol in symbols:
+        if symbol != symbol.upper() or not symbol.isalnum():
+            raise argparse.ArgumentTypeError(f"{symbol!r} is no symbol in capitals")
+        if symbols.count(symbol) > 1:
+            raise argparse.ArgumentTypeError(f"{symbol} stands twice in {text!r}")
+    return _Spec(name, symbols)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return rate
+
+
+def _fake(spec: _Spec, seed: int, rate: float) -> FakeExchange:
+    exchange, market = _MARKETS[spec.name]
+    source = MarketSimulator(
+        exchange, market, spec.symbols, seed=seed, rate=rate, start=time.time_ns()
+    )
+    if exchange is Exchange.BINANCE:
+        return FakeBinance(source, pace=Recorded())
+    return FakeBybit(source, market, pace=Recorded())
+
+
+async def _serve(specs: Sequence[_Spec], seed: int, rate: float) -> None:
+    async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
+        nursery.start_soon(_until_signal, nursery.cancel_scope)
+        endpoints: dict[str, dict[str, str]] = {}
+        for spec in specs:
+            fake = await stack.enter_async_context(open_fake(_fake(spec, seed, rate)))
+            endpoints[spec.name] = {"ws": fake.ws_url, "rest": fake.rest_url}
+        sys.stdout.write(json.dumps({"endpoints": endpoints}) + "\n")
+        sys.stdout.flush()
+        await _until_stdin_ends()
+        nursery.cancel_scope.cancel()
+
+
+async def _until_signal(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
+async def _until_stdin_ends() -> None:
+    """Reads the descriptor itself: a thread left behind in ``sys.stdin`` would hold its lock and
+    break the interpreter's shutdown."""
+    descriptor = sys.stdin.fileno()
+    while await trio.to_thread.run_sync(os.read, descriptor, 4096, abandon_on_cancel=True):
+        pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""A seeded market: random orders on real order books, told in a venue's own words.
+
+Determinism: the same arguments give the same pushes, byte for byte. Every symbol draws from
+generators of its own, so a symbol tells the same story whatever else is traded.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Collection, Iterable, Iterator
+
+import attrs
+
+from farm.testing.simulator.binance_texts import BINANCE_INTERVALS, BinanceSpotWriter
+from farm.testing.simulator.bybit_texts import BYBIT_INTERVALS, BybitWriter
+from farm.testing.simulator.candles import SECOND
+from farm.testing.simulator.flow import OrderFlow
+from farm.testing.simulator.instruments import Instrument, instrument
+from farm.testing.simulator.matching import MatchingBook
+from farm.testing.simulator.writer import VenueWriter
+from farm.testing.source import Push
+from farm.types import Exchange, Market
+
+__all__ = ["MarketSimulator"]
+
+_MARKETS = {
+    (Exchange.BINANCE, Market.SPOT),
+    (Exchange.BYBIT, Market.SPOT),
+    (Exchange.BYBIT, Market.LINEAR),
+}
+_DEFAULT_INTERVALS = {
+    Exchange.BINANCE: ("1s", "1m", "5m", "1h"),
+    Exchange.BYBIT: ("1", "5", "60"),
+}
+DEFAULT_START = 1_786_320_000 * SECOND
+"""2026-08-10 00:00:00 UTC."""
+
+
+class MarketSimulator:
+    """A source: several symbols of one market, each a limit order book moved by random orders.
+
+    Args:
+        symbols: their instruments come from a table; unknown names get one derived from the seed.
+        seed: everything follows from it.
+        rate: orders a second for each symbol, at Poisson times.
+        start: the market time of the opening, nanoseconds since the epoch.
+        seconds: how long the market lasts; None for ever.
+        levels: about how many price levels each side of a book has.
+        intervals: candle intervals in the venue's spelling (Binance ``1m``, Bybit ``1``).
+
+    Raises:
+        ValueError: a market that is not simulated, no symbols, a rate that isn't positive, an
+            unknown interval.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        market: Market,
+        symbols: Iterable[str],
+        *,
+        seed: int = 0,
+        rate: float = 100.0,
+        start: int = DEFAULT_START,
+        seconds: float | None = None,
+        levels: int = 300,
+        intervals: Iterable[str] | None = None,
+    ) -> None:
+        if (exchange, market) not in _MARKETS:
+            raise ValueError(f"{exchange.value}/{market.value} is not simulated")
+        self.exchange = exchange
+        self.market = market
+        self.instruments = tuple(instrument(exchange, market, name, seed) for name in symbols)
+        if not self.instruments:
+            raise ValueError("no symbols")
+        if not 0 < rate < float("inf"):
+            raise ValueError(f"rate must be a positive number, not {rate}")
+        if levels < 50:
+            raise ValueError(f"a book has 50 levels or more, not {levels}")
+        known = BINANCE_INTERVALS if exchange is Exchange.BINANCE else BYBIT_INTERVALS
+        self._intervals = tuple(intervals or _DEFAULT_INTERVALS[exchange])
+        if unknown := [name for name in self._intervals if name not in known]:
+            raise ValueError(f"unknown candle interval {unknown[0]!r}")
+        self._seed = seed
+        self._rate = rate
+        self._start = start
+        self._end = None if seconds is None else start + round(seconds * SECOND)
+        self._levels = levels
+        self._books: dict[str, MatchingBook] = {}
+
+    @property
+    def symbols(self) -> Collection[str]:
+        return [listed.symbol for listed in self.instruments]
+
+    def book(self, symbol: str) -> MatchingBook:
+        """The engine's own book in the latest iteration, as of the last push it gave.
+
+        With several symbols the engine of one may already stand at its next push.
+        """
+        return self._books[symbol]
+
+    def __iter__(self) -> Iterator[Push]:
+        stories = [self._symbol_market(listed).pushes() for listed in self.instruments]
+        return heapq.merge(*stories, key=lambda push: push.time)
+
+    def _symbol_market(self, listed: Instrument) -> _SymbolMarket:
+        seed = f"{self._seed}:{self.exchange.value}:{self.market.value}:{listed.symbol}"
+        flow = OrderFlow(listed, random.Random(f"{seed}:orders"), self._levels)
+        self._books[listed.symbol] = flow.book
+        writer: VenueWriter
+        if self.exchange is Exchange.BINANCE:
+            writer = BinanceSpotWriter(listed, flow.book, seed, self._intervals)
+        else:
+            writer = BybitWriter(self.market, listed, flow.book, seed, self._intervals)
+        clock = random.Random(f"{seed}:times")
+        return _SymbolMarket(flow, writer, clock, self._rate, self._start, self._end)
+
+
+@attrs.define(eq=False)
+class _SymbolMarket:
+    flow: OrderFlow
+    writer: VenueWriter
+    clock: random.Random
+    rate: float
+    start: int
+    end: int | None
+
+    def pushes(self) -> Iterator[Push]:
+        self.flow.open_book()
+        yield from self.writer.opening(self.start)
+        for timer in self.writer.timers:
+            timer.start(self.start)
+        now = self.start
+        while True:
+            now += 1 + int(self.clock.expovariate(self.rate) * SECOND)
+            yield from self._timers_until(now if self.end is None else min(now, self.end))
+            if self.end is not None and now >= self.end:
+                return
+            yield from self.writer.on_order(now, self.flow.step())
+
+    def _timers_until(self, now: int) -> Iterator[Push]:
+        timers = self.writer.timers
+        while (timer := min(timers, key=lambda timer: timer.due)).due <= now:
+            yield from timer.say(timer.due)
+            timer.due += timer.period

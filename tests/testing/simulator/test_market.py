@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from itertools import islice
+
+import pytest
+
+from farm.testing import MarketSimulator, Push
+from farm.types import Exchange, Market
+
+MARKETS = [
+    (Exchange.BINANCE, Market.SPOT),
+    (Exchange.BYBIT, Market.SPOT),
+    (Exchange.BYBIT, Market.LINEAR),
+]
+
+
+@pytest.mark.parametrize(("exchange", "market"), MARKETS)
+def test_the_same_seed_gives_the_same_bytes(exchange: Exchange, market: Market) -> None:
+    def story(seed: int) -> list[Push]:
+        return list(MarketSimulator(exchange, market, ["BTCUSDT", "ABCUSDT"], seed=seed, seconds=5))
+
+    assert story(1) == story(1)
+    assert story(1) != story(2)
+    simulator = MarketSimulator(exchange, market, ["BTCUSDT"], seed=1, seconds=5)
+    assert list(simulator) == list(simulator)
+
+
+@pytest.mark.parametrize(("exchange", "market"), MARKETS)
+def test_a_symbol_tells_the_same_story_in_any_company(exchange: Exchange, market: Market) -> None:
+    alone = list(MarketSimulator(exchange, market, ["ETHUSDT"], seed=4, seconds=5))
+    together = MarketSimulator(
+        exchange, market, ["BTCUSDT", "ETHUSDT", "SOLUSDT"], seed=4, seconds=5
+    )
+    assert [push for push in together if "ETHUSDT" in push.stream.upper()] == alone
+
+
+@pytest.mark.parametrize(("exchange", "market"), MARKETS)
+def test_time_runs_forward_within_the_given_seconds(exchange: Exchange, market: Market) -> None:
+    simulator = MarketSimulator(
+        exchange, market, ["BTCUSDT", "ETHUSDT"], rate=50, start=10**18, seconds=20
+    )
+    times = [push.time for push in simulator]
+    assert times == sorted(times)
+    assert times[0] == 10**18
+    assert 10**18 + 19 * 10**9 < times[-1] <= 10**18 + 20 * 10**9
+
+
+def test_the_rate_is_the_number_of_orders_a_second() -> None:
+    simulator = MarketSimulator(Exchange.BINANCE, Market.SPOT, ["BTCUSDT"], rate=300, seconds=30)
+    diffs = [push.text for push in simulator if push.stream == "btcusdt@depth"]
+    assert len(diffs) == 30
+    first = int(diffs[0].partition('"U":')[2].partition(",")[0])
+    last = int(diffs[-1].partition('"u":')[2].partition(",")[0])
+    # An order changes one level, a taker sometimes more.
+    assert 0.9 * 300 * 30 < last - first + 1 < 1.5 * 300 * 30
+
+
+def test_a_market_without_end_goes_on() -> None:
+    simulator = MarketSimulator(Exchange.BINANCE, Market.SPOT, ["BTCUSDT"])
+    assert len(list(islice(simulator, 5_000))) == 5_000
+
+
+def test_only_the_opening_is_silent() -> None:
+    simulator = MarketSimulator(Exchange.BYBIT, Market.LINEAR, ["BTCUSDT"], seconds=3)
+    pushes = list(simulator)
+    silent = [push.stream for push in pushes if push.silent]
+    assert silent == [f"orderbook.{depth}.BTCUSDT" for depth in (1, 50, 200, 1000)]
+    assert [push.stream for push in pushes[: len(silent)]] == silent
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"market": Market.COINM}, "binance/coinm is not simulated"),
+        ({"symbols": []}, "no symbols"),
+        ({"rate": 0}, "rate must be a positive number"),
+        ({"rate": float("nan")}, "rate must be a positive number"),
+        ({"levels": 10}, "50 levels or more"),
+        ({"intervals": ["1M"]}, "unknown candle interval '1M'"),
+    ],
+)
+def test_impossible_markets_are_refused(arguments: dict[str, object], message: str) -> None:
+    options: dict[str, object] = {
+        "exchange": Exchange.BINANCE,
+        "market": Market.SPOT,
+        "symbols": ["BTCUSDT"],
+        **arguments,
+    }
+    with pytest.raises(ValueError, match=message):
+        MarketSimulator(**options)  # type: ignore[arg-type]
