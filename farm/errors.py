@@ -7,6 +7,8 @@ is :class:`ConnectionLost` and its kin; supervisors back off from it and never c
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "AmbiguousSymbol",
     "BudgetExceeded",
@@ -32,7 +34,18 @@ __all__ = [
 
 
 class FarmError(Exception):
-    """Base of every error that farm raises on purpose."""
+    """Base of every error that farm raises on purpose. All can be pickled, attributes included."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is unpickled by `type(self)(*self.args)`, but some constructors below take
+        # something other than the finished message: theirs is passed over.
+        return _without_constructor, (type(self), self.args), self.__dict__
+
+
+def _without_constructor(kind: type[FarmError], args: tuple[Any, ...]) -> FarmError:
+    error = kind.__new__(kind)
+    super(FarmError, error).__init__(*args)  # that of the built-in base: ImportError keeps a copy
+    return error
 
 
 class ConfigError(FarmError, ValueError):

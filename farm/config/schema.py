@@ -1,8 +1,8 @@
 """JSON Schema of the configuration file, for editors that complete and check TOML.
 
-It is made from the classes of :mod:`farm.config` and the markets' stream tables, and so can't
-disagree with them on names, types, defaults and bounds. What a schema can't say (the same feed in
-two collectors, a backoff cap below its start) only :func:`farm.config.load_config` checks.
+It is made from the classes of :mod:`farm.config.tables` and the markets' stream tables, and so
+can't disagree with them on names, types, defaults and bounds. What a schema can't say (the same
+feed in two collectors, a backoff cap below its start) only :func:`farm.config.load_config` checks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any, Literal, get_args, get_origin
 
 import attrs
 
-from farm.config import FarmConfig, known_values
+from farm.config.tables import FarmConfig
+from farm.config.words import known_values
 from farm.exchanges.registry import MARKETS
 
 __all__ = ["config_schema"]
