@@ -52,6 +52,7 @@ from farm.exchanges.registry import make_session, rules_of
 from farm.exchanges.rules import MarketRules, Rate
 from farm.exchanges.session import Command, Finished, Input
 from farm.exchanges.streams import Stream
+from farm.groups import raise_sole_leaf
 from farm.monitor.feeds import FeedCounters
 from farm.net.budget import Budget
 from farm.net.rest import RestClient
@@ -159,6 +160,7 @@ class Pipeline:
         self.unparsed = UnparsedStore()
         self.replay = None if recording is None else Replay(*recording, self._open_replayed)
         self.finished = trio.Event()
+        self._drained = False
         self._collectors = collectors
         self._overflow = Overflow.DROP_OLDEST if recording is None else Overflow.BLOCK
         self._subscribers: dict[Outlet, Mailbox[Batch[Any]]] = {}
@@ -175,22 +177,27 @@ class Pipeline:
         DataDirectoryError where the data directory can't be used; RestartsExceeded where an actor
         crashed too often and crashes are to be raised.
         """
-        failure: Exception | None = None
         try:
             async with AsyncExitStack() as stack:
-                sink = self._open_stores(stack)
-                async with trio.open_nursery() as outer:
-                    outer.start_soon(self._supervisor.run, sink)
-                    try:
-                        await self._run_lines(stack, task_status)
-                    except Exception as error:  # noqa: BLE001 (raised again below, once all is written)
-                        failure = error
-                    self._end_readers()
-                    outer.cancel_scope.deadline = self._grace()
-                if outer.cancel_scope.cancelled_caught:
-                    log.error("not everything was written within the grace period")
+                await self._run(stack, task_status)
+        except BaseExceptionGroup as group:
+            raise_sole_leaf(group)
         finally:
             self.finished.set()
+
+    async def _run(self, stack: AsyncExitStack, task_status: trio.TaskStatus[None]) -> None:
+        failure: Exception | None = None
+        sink = self._open_stores(stack)
+        async with trio.open_nursery() as outer:
+            outer.start_soon(self._supervisor.run, sink)
+            try:
+                await self._run_lines(stack, task_status)
+            except Exception as error:  # noqa: BLE001 (raised again below, once all is written)
+                failure = error
+            self._end_readers()
+            outer.cancel_scope.deadline = self._grace()
+        if outer.cancel_scope.cancelled_caught:
+            log.error("not everything was written within the grace period")
         if failure is not None:
             raise failure
 
@@ -225,6 +232,8 @@ class Pipeline:
         return trio.current_time() + self.settings.supervision.drain_seconds
 
     def _end_readers(self) -> None:
+        """Nothing more will be published: readers get what waits, then the end."""
+        self._drained = True
         for subscriber in self._subscribers.values():
             subscriber.close()
         for _, store in self.hub.stores:
@@ -257,6 +266,8 @@ class Pipeline:
         """Connect a reader; its mailbox is closed when the run ends."""
         outlet = self.hub.subscribe(wanted, mailbox)
         self._subscribers[outlet] = mailbox
+        if self._drained:
+            mailbox.close()
         return outlet
 
     def unsubscribe(self, outlet: Outlet) -> None:

@@ -126,9 +126,10 @@ def test_levels_are_ragged() -> None:
 
 
 def test_decimals_are_exact_and_refused_where_they_cannot_be() -> None:
-    exact = Batch.of([trade(Decimal("0.000000000000000001"), Decimal(1))], numbers=NumberMode.DECIMAL)
-    assert exact.to_arrow()["price"].to_pylist() == [Decimal("0.000000000000000001")]
-    beyond = Batch.of([trade(Decimal("0.0000000000000000001"), Decimal(1))], numbers=NumberMode.DECIMAL)
+    tiny, tinier = Decimal("0.000000000000000001"), Decimal("0.0000000000000000001")
+    exact = Batch.of([trade(tiny, Decimal(1))], numbers=NumberMode.DECIMAL)
+    assert exact.to_arrow()["price"].to_pylist() == [tiny]
+    beyond = Batch.of([trade(tinier, Decimal(1))], numbers=NumberMode.DECIMAL)
     with pytest.raises(NumberRangeError, match="price"):
         beyond.to_arrow()
 

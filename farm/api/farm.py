@@ -33,8 +33,9 @@ En = TypeVar("En", bound=Enum)
 class Farm:
     """A running farm; :func:`open_farm` makes it."""
 
-    def __init__(self, pipeline: Pipeline, subscriber_bytes: int) -> None:
+    def __init__(self, pipeline: Pipeline, guard: trio.CancelScope, subscriber_bytes: int) -> None:
         self._pipeline = pipeline
+        self._guard = guard
         self._subscriber_bytes = subscriber_bytes
         self._names = 0
 
@@ -144,6 +145,10 @@ class Farm:
         """Close all connections; what was received is still delivered and stored."""
         self._pipeline.stop()
 
+    def abort(self) -> None:
+        """End everything at once: what is queued is lost, files stay whole."""
+        self._guard.cancel()
+
     # ------------------------------------------------------------------------------------- look-ups
     def _books(self) -> list[BookSync]:
         return [book for line in self._pipeline.lines for book in line.keeper.books]
@@ -211,8 +216,8 @@ async def open_farm(
     """
     config = load_config(config)
     pipeline = Pipeline(Settings.of(config), config.collectors, environment=environment)
-    async with _running(pipeline):
-        yield Farm(pipeline, config.subscriber_bytes)
+    async with _running(pipeline) as guard:
+        yield Farm(pipeline, guard, config.subscriber_bytes)
 
 
 @asynccontextmanager
@@ -230,18 +235,19 @@ async def open_replay(
     """
     settings = settings or Settings()
     pipeline = Pipeline(settings, recording=(path, market), environment=environment)
-    async with _running(pipeline):
-        yield Farm(pipeline, settings.mailbox_bytes)
+    async with _running(pipeline) as guard:
+        yield Farm(pipeline, guard, settings.mailbox_bytes)
 
 
 @asynccontextmanager
-async def _running(pipeline: Pipeline) -> AsyncIterator[None]:
+async def _running(pipeline: Pipeline) -> AsyncIterator[trio.CancelScope]:
     try:
         async with trio.open_nursery() as nursery:
-            guard = trio.CancelScope(shield=True)
+            guard = trio.CancelScope()
             await nursery.start(_run_guarded, pipeline, guard)
+            guard.shield = True  # from now on a cancellation from outside first drains
             try:
-                yield
+                yield guard
             finally:
                 await _wind_up(pipeline, guard)
     except BaseExceptionGroup as group:
@@ -251,7 +257,7 @@ async def _running(pipeline: Pipeline) -> AsyncIterator[None]:
 async def _run_guarded(
     pipeline: Pipeline, guard: trio.CancelScope, *, task_status: trio.TaskStatus[None]
 ) -> None:
-    """Run shielded: a cancellation from outside first drains; `guard` ends it at once."""
+    """Run within `guard`, which ends it at once."""
     with guard:
         await pipeline.run(task_status)
 

@@ -1,0 +1,1 @@
+"""Throughput, measured: ``python -m benchmarks.parse [--json]``."""

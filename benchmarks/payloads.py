@@ -1,0 +1,51 @@
+"""Frames to measure with: from the recordings where they are, else from the seeded simulator."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from farm.storage.capture import CaptureEvent, capture_market, read_capture
+from farm.testing import MarketSimulator
+from farm.types import Exchange, Market
+
+__all__ = ["frames_of"]
+
+_CAPTURES = Path(__file__).resolve().parents[2] / "shared" / "captures"
+_FILES = {
+    Exchange.BINANCE: "binance_spot_btcusdt_20240808.log.gz",
+    Exchange.BYBIT: "session_bybit_20260809.jsonl.gz",
+}
+
+
+def frames_of(
+    exchange: Exchange, market: Market, marker: bytes, count: int
+) -> tuple[list[bytes], str]:
+    """`count` frames of the streams whose name holds `marker`, repeated where there are fewer;
+    and where they come from."""
+    path = Path(os.environ.get("FARM_CAPTURES") or _CAPTURES) / _FILES[exchange]
+    source = "recording" if path.is_file() else "simulator"
+    texts = _recorded(path, market) if path.is_file() else _simulated(exchange, market)
+    found = list(islice((text for text in texts if marker in text[:60]), count))
+    if not found:
+        raise LookupError(f"no frame of {marker!r} on {exchange.value}/{market.value}")
+    return (found * (count // len(found) + 1))[:count], source
+
+
+def _recorded(path: Path, market: Market) -> Iterator[bytes]:
+    for record in read_capture(path):
+        named = capture_market(record.url)
+        if record.event is CaptureEvent.RECEIVED and (named is None or named[1] is market):
+            yield record.text
+
+
+def _simulated(exchange: Exchange, market: Market) -> Iterator[bytes]:
+    for push in MarketSimulator(exchange, market, ["BTCUSDT"], seed=1, seconds=120):
+        if push.stream.startswith("/"):
+            continue
+        text = push.text
+        if exchange is Exchange.BINANCE:
+            text = f'{{"stream":"{push.stream}","data":{text}}}'
+        yield text.encode()

@@ -1,0 +1,295 @@
+"""The command line: ``farm demo``, ``farm run``, ``farm replay``, ``farm config schema``.
+
+Exit codes: 0 for a run that ended as it should, 1 for one that failed, 2 for a command line or a
+configuration that can't be used, 130 where Ctrl-C had to be pressed twice.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import attrs
+import cyclopts
+import trio
+from cyclopts import Parameter
+
+from farm import __version__
+from farm.api.farm import Farm, open_farm, open_replay
+from farm.config import FarmConfig, load_config
+from farm.config.schema import config_schema
+from farm.errors import ConfigError, FarmError
+from farm.groups import raise_sole_leaf
+from farm.pipeline import Settings
+from farm.report import Reporter
+from farm.types import Exchange, Market, NumberMode
+
+__all__ = ["app", "main"]
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+START_SECONDS = 30.0  # for the fake exchanges to come up
+STOP_SECONDS = 5.0
+DEMO_STREAMS = ["trade", "quote", "book", "kline:1m"]
+DEMO_MARKETS = ["binance/spot", "bybit/linear"]
+DEMO_SYMBOLS = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+
+app = cyclopts.App(
+    name="farm",
+    help="Collect verified market data from crypto exchanges.",
+    version=__version__,
+    backend="trio",
+)
+config_app = cyclopts.App(name="config", help="About configuration files.")
+app.command(config_app)
+
+AsJson = Annotated[
+    bool, Parameter(name="--json", negative=(), help="Print one JSON object on stdout.")
+]
+DataOption = Annotated[Path | None, Parameter(help="Directory for Parquet files.")]
+
+
+@app.command
+async def demo(
+    *,
+    seconds: Annotated[float, Parameter(help="How long to collect.")] = 10.0,
+    data: DataOption = None,
+    seed: Annotated[int, Parameter(help="The same seed makes the same market.")] = 7,
+    rate: Annotated[float, Parameter(help="Orders a second for each symbol.")] = 200.0,
+    as_json: AsJson = False,
+) -> int:
+    """Collect from fake exchanges on this machine: Binance spot and Bybit linear, three symbols
+    each, into Parquet. Needs no network. Without --data the files go to demo-data/<time>."""
+    if not 0 < seconds < float("inf"):
+        return _usage(f"--seconds: {seconds} is no length of time")
+    directory = data or Path("demo-data", datetime.now(UTC).strftime("%Y%m%dT%H%M%S"))
+    reporter = Reporter("farm demo", as_json=as_json)
+    async with _fake_exchanges(seed, rate) as endpoints:
+        config = load_config(
+            {
+                "data": str(directory),
+                "collectors": [
+                    {
+                        "exchange": name.split("/")[0],
+                        "market": name.split("/")[1],
+                        "symbols": DEMO_SYMBOLS,
+                        "streams": DEMO_STREAMS,
+                        "endpoints": urls,
+                    }
+                    for name, urls in endpoints.items()
+                ],
+            }
+        )
+        code = await _collect(open_farm(config), reporter, seconds=seconds, data=config.data)
+    reporter.note(f"stored in {directory} (Parquet, partitioned by exchange, market, kind, ...)")
+    return code
+
+
+@app.command
+async def run(
+    config: Annotated[Path | None, Parameter(help="A TOML file; or use the options.")] = None,
+    /,
+    *,
+    exchange: Annotated[str | None, Parameter(help="binance or bybit.")] = None,
+    market: Annotated[str | None, Parameter(help="spot or linear.")] = None,
+    symbols: Annotated[
+        list[str] | None, Parameter(consume_multiple=True, help="Such as BTCUSDT ETHUSDT.")
+    ] = None,
+    streams: Annotated[
+        list[str] | None,
+        Parameter(consume_multiple=True, help="Such as trade quote book kline:1m."),
+    ] = None,
+    data: DataOption = None,
+    numbers: Annotated[NumberMode | None, Parameter(help="How numbers are held.")] = None,
+    seconds: Annotated[float | None, Parameter(help="Stop by itself after so long.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Collect from live endpoints until Ctrl-C; pressed once it stores what was received, pressed
+    twice it quits at once."""
+    chosen = {"exchange": exchange, "market": market, "symbols": symbols, "streams": streams}
+    given = {name: _words(value) for name, value in chosen.items() if value is not None}
+    if config is not None and given:
+        return _usage(f"give a configuration file or --{next(iter(given))}, not both")
+    if config is None and not given:
+        return _usage("give a configuration file, or --exchange, --market and --symbols")
+    document: Any = config if config is not None else {"collectors": [given]}
+    loaded = load_config(document)
+    changes = {"data": data and data.absolute(), "numbers": numbers}
+    loaded = _changed(loaded, {name: value for name, value in changes.items() if value})
+    reporter = Reporter("farm run", as_json=as_json)
+    if loaded.data is None:
+        reporter.note("nothing is stored: name a directory with --data, or in the configuration")
+    return await _collect(open_farm(loaded), reporter, seconds=seconds, data=loaded.data)
+
+
+@app.command
+async def replay(
+    file: Annotated[Path, Parameter(help="A recording: *.log.gz or *.jsonl.gz.")],
+    /,
+    *,
+    exchange: Annotated[Exchange | None, Parameter(help="Where the file doesn't say.")] = None,
+    market: Annotated[Market | None, Parameter(help="Where the file doesn't say.")] = None,
+    data: DataOption = None,
+    numbers: Annotated[NumberMode, Parameter(help="How numbers are held.")] = NumberMode.FLOAT,
+    as_json: AsJson = False,
+) -> int:
+    """Play a recording through parser, books and storage, as fast as they take it."""
+    if (exchange is None) != (market is None):
+        return _usage("--exchange and --market go together")
+    known = None if exchange is None or market is None else (exchange, market)
+    settings = Settings(numbers=numbers, data=data)
+    reporter = Reporter(f"farm replay {file.name}", as_json=as_json)
+    return await _collect(open_replay(file, settings, market=known), reporter, data=data)
+
+
+@config_app.command
+def schema() -> None:
+    """Print the JSON Schema of configuration files, for editors."""
+    print(json.dumps(config_schema(), indent=2))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The ``farm`` command."""
+    try:
+        code = app(argv, exit_on_error=False, result_action="return_value")
+    except cyclopts.CycloptsError:
+        code = USAGE_ERROR  # cyclopts has said what is wrong
+    except ConfigError as error:
+        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+        code = _usage(f"{error}{notes}")
+    except FarmError as error:
+        code = _fail(str(error), 1)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+# --------------------------------------------------------------------------------------- collecting
+async def _collect(
+    opening: AbstractAsyncContextManager[Farm],
+    reporter: Reporter,
+    *,
+    seconds: float | None = None,
+    data: Path | None = None,
+) -> int:
+    """Run a farm and show it, until it ends, the time is over, or the user has had enough."""
+    logging.getLogger().addHandler(reporter.log_handler())
+    interrupt = Interrupt()
+    try:
+        farm, elapsed = await _run_farm(opening, reporter, interrupt, seconds)
+    except BaseExceptionGroup as group:
+        raise_sole_leaf(group)
+    more = {"seconds": round(elapsed, 3), "data": str(data) if data else None}
+    reporter.finish(farm.stats(), more)
+    return INTERRUPTED if interrupt.second else 0
+
+
+async def _run_farm(
+    opening: AbstractAsyncContextManager[Farm],
+    reporter: Reporter,
+    interrupt: Interrupt,
+    seconds: float | None,
+) -> tuple[Farm, float]:
+    started = time.monotonic()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(interrupt.listen)
+        async with opening as farm:
+            interrupt.farm = farm
+            async with trio.open_nursery() as watching:
+                watching.start_soon(reporter.watch, farm)
+                with trio.move_on_after(float("inf") if seconds is None else seconds):
+                    async with trio.open_nursery() as waiting:
+                        waiting.start_soon(_first_of, farm.wait, waiting.cancel_scope)
+                        waiting.start_soon(_first_of, interrupt.first.wait, waiting.cancel_scope)
+                watching.cancel_scope.cancel()
+        nursery.cancel_scope.cancel()
+    return farm, time.monotonic() - started
+
+
+class Interrupt:
+    """Ctrl-C and SIGTERM: the first lets the farm drain, the second gives that up."""
+
+    def __init__(self) -> None:
+        self.first = trio.Event()
+        self.second = False
+        self.farm: Farm | None = None
+
+    async def listen(self, task_status: trio.TaskStatus[None]) -> None:
+        """Listen until cancelled."""
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
+            async for _ in signals:
+                if not self.first.is_set():
+                    self.first.set()
+                elif self.farm is not None:
+                    self.second = True
+                    self.farm.abort()
+
+
+async def _first_of(wait: Callable[[], Awaitable[None]], scope: trio.CancelScope) -> None:
+    await wait()
+    scope.cancel()
+
+
+@asynccontextmanager
+async def _fake_exchanges(seed: int, rate: float) -> AsyncIterator[dict[str, dict[str, str]]]:
+    """Fake exchanges in a process of their own; their addresses by market.
+
+    The process ends with its stdin, so it outlives nobody. It has a session of its own, for a
+    Ctrl-C on the terminal is meant for the farm, which still has to drain.
+    """
+    command = [sys.executable, "-m", "farm.testing.serve"]
+    command += [f"{market}:{','.join(DEMO_SYMBOLS)}" for market in DEMO_MARKETS]
+    command += ["--seed", str(seed), "--rate", str(rate)]
+    process = await trio.lowlevel.open_process(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        line = b""
+        with trio.move_on_after(START_SECONDS):
+            while not line.endswith(b"\n") and (part := await process.stdout.receive_some()):
+                line += part
+        if not line.endswith(b"\n"):
+            raise FarmError("the fake exchanges did not start; what they said stands above")
+        yield json.loads(line)["endpoints"]
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + STOP_SECONDS):
+            await process.stdin.aclose()
+            await process.wait()
+        if process.returncode is None:
+            process.kill()
+
+
+def _words(value: str | list[str]) -> str | list[str]:
+    """Lists may be written with commas, too."""
+    if isinstance(value, str):
+        return value
+    return [word for part in value for word in part.split(",") if word]
+
+
+def _changed(config: FarmConfig, changes: dict[str, Any]) -> FarmConfig:
+    return attrs.evolve(config, **changes) if changes else config
+
+
+def _usage(message: str) -> int:
+    return _fail(message, USAGE_ERROR)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"farm: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()
