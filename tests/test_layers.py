@@ -124,6 +124,20 @@ def test_pure_rooms_touch_no_socket(room: str) -> None:
         assert not foreign_imports(path) & {"trio", "socket", "ssl", "asyncio", "time"}, path
 
 
+def test_channels_are_made_by_the_pipeline_alone() -> None:
+    channels = {"open_memory_channel", "Mailbox"}
+    makers = {
+        path.relative_to(FARM).parts[0]
+        for path in modules()
+        if path.relative_to(FARM).as_posix() != "actors/mailbox.py" and room_of(path) != TESTING
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).split("[")[0].split(".")[-1]
+        in ("open_memory_channel", "Mailbox")
+    }
+    assert makers == {"pipeline"}
+
+
 @pytest.mark.parametrize("module", PURE)
 def test_pure_rooms_import_with_trio_blocked(module: str) -> None:
     blocked = ["trio", "trio_websocket", "wsproto", "httpcore2", "h11"]

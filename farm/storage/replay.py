@@ -142,7 +142,7 @@ class Replay:
             market = capture_market(record.url) if record.url else self._market
             if market not in MARKETS:
                 raise RecordingError(f"{self.path}: {_unspoken(market)}")
-            line = ReplayedLine(record.connection, *market)
+            line = ReplayedLine(record.connection.replace(" ", "_"), *market)
             self._open_line(line)
             self._lines[record.connection] = line
         return line
