@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from farm.groups import leaves, raise_sole
+from farm.groups import leaves, raise_sole, raise_sole_leaf
 
 
 async def cancelled() -> trio.Cancelled:
@@ -72,3 +72,22 @@ async def test_a_real_nursery_is_taken_apart() -> None:
 
     with pytest.raises(OSError, match="it"):
         await nest()
+
+
+async def test_the_sole_leaf_comes_out_of_any_depth_with_its_cause() -> None:
+    error, cause = ValueError("sole"), KeyError("why")
+    error.__cause__ = cause
+    inner = BaseExceptionGroup("inner", [await cancelled(), error])
+    with pytest.raises(ValueError, match="sole") as caught:
+        raise_sole_leaf(BaseExceptionGroup("outer", [await cancelled(), inner]))
+    assert caught.value is error
+    assert caught.value.__cause__ is cause
+
+
+async def test_several_leaves_stay_the_group_they_were() -> None:
+    apart = ExceptionGroup("", [ExceptionGroup("", [ValueError()]), KeyError()])
+    cancels = BaseExceptionGroup("", [BaseExceptionGroup("", [await cancelled()])])
+    for group in (apart, cancels):
+        with pytest.raises(BaseExceptionGroup) as caught:
+            raise_sole_leaf(group)
+        assert caught.value is group

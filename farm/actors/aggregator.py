@@ -8,6 +8,7 @@ from farm.actors.mailbox import Mailbox
 from farm.actors.supervisor import Health
 from farm.books.keeper import BookKeeper
 from farm.bundle import Bundle
+from farm.entities import Gap
 
 __all__ = ["AggregatorActor"]
 
@@ -33,6 +34,7 @@ class AggregatorActor:
         self._publish = publish
         self._on_commands = on_commands
         self._last_serial = -1
+        self._crash_gaps: list[Gap] = []  # not published yet
 
     async def run(self, health: Health) -> None:
         """Aggregate until the mailbox ends."""
@@ -47,8 +49,10 @@ class AggregatorActor:
 
     async def _process(self, bundle: Bundle, redelivered: bool) -> None:
         if redelivered:  # it was half done when the keeper crashed
-            gaps = self._keeper.interrupted(bundle.receive_time)
-            bundle = self._keeper.with_gaps(bundle, gaps) if gaps else bundle
+            self._crash_gaps += self._keeper.interrupted(bundle.receive_time)
+        if self._crash_gaps:
+            bundle = self._keeper.with_gaps(bundle, self._crash_gaps)
         bundle = self._keeper.take(bundle)
         self._on_commands()
         await self._publish(bundle)
+        self._crash_gaps = []

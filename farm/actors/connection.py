@@ -32,6 +32,7 @@ from farm.exchanges.session import (
     SnapshotReply,
     Tick,
 )
+from farm.exchanges.streams import Stream
 from farm.net.budget import Budget
 from farm.net.websocket import OpenStream, WebSocket, WebSocketOptions, open_websocket
 from farm.types import Nanoseconds
@@ -86,6 +87,7 @@ class ConnectionActor:
         self._serial = 0
         self._ordinal = 0
         self._announced = False
+        self._fetching: set[Stream] = set()
 
     async def run(self, health: Health) -> None:
         """Live for one epoch; raises ConnectionLost at its end, for it always ends by weather."""
@@ -94,6 +96,7 @@ class ConnectionActor:
         self._epoch += 1
         self._ordinal = 0
         self._announced = False
+        self._fetching.clear()
         reason: str | None = None  # why it ended, unless we ended it ourselves
         try:
             async with open_websocket(
@@ -104,7 +107,7 @@ class ConnectionActor:
                 wall_clock=wiring.wall_clock,
                 open_stream=wiring.open_stream,
             ) as socket:
-                self._announce()
+                self._announce(wiring.wall_clock())
                 self.counters.connects += 1
                 health.ready()
                 log.info("%s: connected, epoch %d", self.name, self._epoch)
@@ -131,15 +134,14 @@ class ConnectionActor:
             nursery.cancel_scope.cancel()
         return lost
 
-    def _announce(self) -> None:
+    def _announce(self, time: Nanoseconds) -> None:
         if not self._announced:
             self._announced = True
-            now = trio.current_time()
-            self._put(Opened(self._epoch, self._wiring.wall_clock(), now))
+            self._put(Opened(self._epoch, time, trio.current_time()))
 
     def _on_read(self, frames: list[bytes], time: Nanoseconds) -> None:
         """All messages of one socket read; called by the reader, so it must not wait."""
-        self._announce()
+        self._announce(time)
         nbytes = sum(map(len, frames))
         first, self._ordinal = self._ordinal, self._ordinal + len(frames)
         self.counters.frames += len(frames)
@@ -166,7 +168,10 @@ class ConnectionActor:
                     except ConnectionLost:
                         await trio.sleep_forever()  # `_serve` ends this with the reason
                 case FetchSnapshot():
-                    nursery.start_soon(self._fetch, command)
+                    # Books ask again while they have no answer; the task that is at it goes on.
+                    if command.stream not in self._fetching:
+                        self._fetching.add(command.stream)
+                        nursery.start_soon(self._fetch, command)
                 case Reconnect():
                     await socket.close(1000, command.reason)
 
@@ -174,6 +179,7 @@ class ConnectionActor:
         fetcher = self._wiring.fetcher
         assert fetcher is not None, f"{self.name} has no REST endpoint"
         body = await fetcher.fetch(command)
+        self._fetching.discard(command.stream)
         ordinal, self._ordinal = self._ordinal, self._ordinal + 1
         time = self._wiring.wall_clock()
         self._put(SnapshotReply(self._epoch, time, ordinal, command.stream, body, len(body)))
@@ -190,15 +196,21 @@ class ConnectionActor:
 
 
 def is_droppable(item: Input) -> bool:
-    """Frames may be dropped, with a record; what tells of the connection itself may not."""
-    return isinstance(item, Frames)
+    """Frames may be dropped, with a record; what tells of the connection itself may not.
+
+    Ticks may too, for the next one says it again: else they gather while nobody reads.
+    """
+    return isinstance(item, Frames | Tick)
 
 
 def lose_inputs(loss: Input | None, item: Input, quarantined: bool) -> Input:
     """Fold inputs that will not be parsed into one :class:`~farm.exchanges.session.Lost`."""
     edge = "connection>parser" if not quarantined else "parser"
-    frames = len(item.frames) if isinstance(item, Frames) else 0
-    start = end = item.end if isinstance(item, Lost) else item.time
+    if isinstance(item, Lost):
+        frames, start, end = item.frames, item.start, item.end
+    else:
+        frames = len(item.frames) if isinstance(item, Frames) else 0
+        start = end = item.time
     if isinstance(loss, Lost):
         frames += loss.frames
         start = loss.start

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import attrs
-
 from farm.batch import Batch
 from farm.bundle import Bundle
 from farm.entities import Event, Gap, feed_of
@@ -19,19 +17,31 @@ __all__ = ["lose_batches", "lose_bundles"]
 def lose_batches(
     edge: str,
 ) -> Callable[[Batch[Any] | None, Batch[Any], bool], Batch[Any]]:
-    """How a mailbox of batches loses them: to a batch of gaps on `edge`."""
+    """How a mailbox of batches loses them: to a batch of gaps on `edge`.
+
+    A loss that grows is changed in place, for nobody has read it yet: under overload this runs for
+    every batch, and copying the gaps of a thousand feeds would take milliseconds.
+    """
+    last: Batch[Any] | None = None  # the loss made last, and the gaps in it that may grow
+    growing: dict[str, Gap] = {}
 
     def lose(loss: Batch[Any] | None, batch: Batch[Any], quarantined: bool) -> Batch[Any]:
-        gaps = [attrs.evolve(gap) for gap in loss.rows] if loss is not None else []
-        _fold(gaps, batch, edge, quarantined=quarantined)
-        origin = batch.origins[-1][0]
-        return Batch.of(
-            gaps,
-            kind=Gap,
-            connection=origin.connection,
-            epoch=origin.epoch,
-            numbers=batch.numbers,
-        )
+        nonlocal last, growing
+        cause = GapCause.QUARANTINE if quarantined else GapCause.OVERFLOW
+        gaps: list[Gap] = loss.rows if loss is not None else []
+        if loss is None or loss is not last:
+            growing = {gap.feed: gap for gap in gaps if gap.edge == edge and gap.cause is cause}
+        origins = list(loss.origins) if loss is not None else []
+        if batch.kind is Gap:
+            gaps += batch.rows
+            origins += batch.origins
+        else:
+            begun = _extend(growing, batch, edge, cause)
+            gaps += begun
+            if begun:
+                origins.append((batch.origins[-1][0], len(begun)))
+        last = Batch(Gap, rows=gaps, origins=origins, numbers=batch.numbers)
+        return last
 
     return lose
 
@@ -57,22 +67,19 @@ def lose_bundles(edge: str) -> Callable[[Bundle | None, Bundle, bool], Bundle]:
     return lose
 
 
-def _fold(gaps: list[Gap], batch: Batch[Any], edge: str, *, quarantined: bool) -> None:
-    """Extend the gap of each feed in `batch`, or begin one."""
-    if batch.kind is Gap:
-        gaps += batch.rows
-        return
-    cause = GapCause.QUARANTINE if quarantined else GapCause.OVERFLOW
-    known = {gap.feed: gap for gap in gaps if gap.edge == edge and gap.cause is cause}
+def _extend(growing: dict[str, Gap], batch: Batch[Any], edge: str, cause: GapCause) -> list[Gap]:
+    """Extend the gap of each feed in `batch`; those that had to be begun."""
+    begun = []
     for feed, count, first, last in _feeds(batch):
-        gap = known.get(feed)
+        gap = growing.get(feed)
         if gap is None:
-            gap = _gap(feed, first, edge, cause)
-            gaps.append(gap)
+            gap = growing[feed] = _gap(feed, first, edge, cause)
+            begun.append(gap)
         assert gap.size is not None
         gap.size += count
         gap.end_time = gap.receive_time = last.receive_time
         gap.ordinal = last.ordinal
+    return begun
 
 
 def _feeds(batch: Batch[Any]) -> list[tuple[str, int, Event, Event]]:

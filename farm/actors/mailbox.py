@@ -87,6 +87,7 @@ class Mailbox(Generic[T]):
         self._held: T | None = None  # delivered and not acknowledged
         self._held_before = False  # so it was by a reader that crashed
         self._room = trio.Event()
+        self._closed = False
 
     def __len__(self) -> int:
         """Items that wait."""
@@ -98,6 +99,8 @@ class Mailbox(Generic[T]):
         trio.WouldBlock where the policy is ``block`` and there is no room, trio.ClosedResourceError
         after :meth:`close`.
         """
+        if self._closed:
+            raise trio.ClosedResourceError
         if self._full(item):
             if self._overflow is Overflow.BLOCK:
                 raise trio.WouldBlock
@@ -110,15 +113,20 @@ class Mailbox(Generic[T]):
         self.nbytes += item.nbytes
 
     async def send(self, item: T) -> None:
-        """Put an item, with ``block`` waiting for room. Cancelled, it has put nothing."""
+        """Put an item, with ``block`` waiting for room. Cancelled, it has put nothing.
+
+        trio.ClosedResourceError after :meth:`close`, also where it waited before.
+        """
         await trio.lowlevel.checkpoint()
-        while self._overflow is Overflow.BLOCK and self._full(item):
+        while self._overflow is Overflow.BLOCK and self._full(item) and not self._closed:
             await self._room.wait()
         self.put(item)
 
     def close(self) -> None:
         """Nothing will follow; the reader gets what is left, then the end."""
+        self._closed = True
         self._sender.close()
+        self._room.set()
 
     def reader(self) -> Reader[T]:
         """The reading end, for one reader at a time. What a crashed reader held comes first.
@@ -167,7 +175,7 @@ class Mailbox(Generic[T]):
         self._waiting -= 1
         self.nbytes -= item.nbytes
         self.taken += 1
-        self._growing = None
+        # A loss in the head by now is of items that came after this one: it may grow further.
         self._room.set()
         self._room = trio.Event()
         return item
@@ -202,6 +210,11 @@ class Reader(Generic[T]):
             self._redeliver = False
             assert mailbox._held is not None  # noqa: SLF001
             return mailbox._held  # noqa: SLF001
-        mailbox._held, mailbox._held_before = None, False  # noqa: SLF001
+        self.acknowledge()
         mailbox._held = await mailbox._take()  # noqa: SLF001
         return mailbox._held  # noqa: SLF001
+
+    def acknowledge(self) -> None:
+        """The last item is done with: a crash from here on does not bring it back."""
+        mailbox = self._mailbox
+        mailbox._held, mailbox._held_before = None, False  # noqa: SLF001

@@ -72,8 +72,10 @@ class SinkActor:
         health.ready()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write_when_due)
-            async for bundle in self._inbox.reader():
+            inbox = self._inbox.reader()
+            async for bundle in inbox:
                 self._take(bundle)
+                inbox.acknowledge()  # the stores have it, so a failing disk must not cost it
                 while self._store is not None and self._store.bytes_pending > self._max_pending:
                     await self._write_all()
             nursery.cancel_scope.cancel()

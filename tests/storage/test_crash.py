@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from farm.entities import Trade
 from farm.storage.directory import open_data_directory
-from farm.storage.parquet import read_batches
+from farm.storage.reader import read_batches
 from farm.types import NumberMode
 from tests.effort import runs
 

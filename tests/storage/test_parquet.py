@@ -5,7 +5,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
@@ -15,16 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farm.batch import Batch, concat
-from farm.entities import Quote, Trade
+from farm.entities import Trade
 from farm.errors import DataDirectoryError, NumberRangeError
 from farm.storage import parquet
 from farm.storage.directory import DataDirectory, open_data_directory
 from farm.storage.files import WrittenFile
-from farm.storage.parquet import ParquetStore, read_batches
+from farm.storage.parquet import ParquetStore
 from farm.storage.partition import Partition, split_batch
-from farm.types import Exchange, Market, NumberMode
+from farm.storage.reader import read_batches
+from farm.types import NumberMode
 from tests.effort import runs
-from tests.storage.events import DAY, NOON, columnar, quote, stored_batches, trade, trades
+from tests.storage.events import NOON, stored_batches, trade, trades
 
 
 @pytest.fixture
@@ -160,6 +160,17 @@ def test_only_the_partition_that_is_due_is_named(directory: DataDirectory) -> No
     assert [where.symbol for where in store.pending()] == ["BTCUSDT", "X"]
 
 
+def test_many_rows_are_not_kept_as_objects(directory: DataDirectory) -> None:
+    store = ParquetStore(directory)
+    large = trades([1])
+    large.nbytes = parquet._CHUNK_BYTES
+    for batch in [trades([ordinal]) for ordinal in range(parquet._CHUNK_ROWS)] + [large]:
+        store.add(batch, 0.0)
+    (buffer,) = store._buffers.values()
+    assert buffer.loose == []
+    assert [chunk.num_rows for chunk in buffer.chunks] == [parquet._CHUNK_ROWS, 1]  # type: ignore[union-attr]
+
+
 # --- writing while rows come in --------------------------------------------------------------
 
 
@@ -193,9 +204,10 @@ def test_rows_added_during_a_write_go_to_the_next_file(
     seen: list[Any] = []
 
     def meanwhile() -> None:
-        seen.append((store.due(0.0), store.pending(), store.rows_pending))
+        seen.append((store.due(1000.0), store.pending(), store.rows_pending))
         if store.rows_added == 2:
             store.add(trades([3, 4]), 5.0)
+            assert store.due(5.0) == [where]
 
     Meanwhile(monkeypatch, meanwhile)
     assert written(store.write(where)).rows == 2
@@ -206,9 +218,11 @@ def test_rows_added_during_a_write_go_to_the_next_file(
     assert store.pending() == []
 
 
+@pytest.mark.parametrize("chunk_rows", [1, 1024])
 def test_rows_of_a_failed_write_stand_before_those_added_meanwhile(
-    directory: DataDirectory, monkeypatch: pytest.MonkeyPatch
+    directory: DataDirectory, monkeypatch: pytest.MonkeyPatch, chunk_rows: int
 ) -> None:
+    monkeypatch.setattr(parquet, "_CHUNK_ROWS", chunk_rows)
     store = ParquetStore(directory, max_seconds=10.0)
     store.add(trades([1, 2]), 0.0)
     where = only(store.pending())
@@ -388,65 +402,3 @@ def test_what_cannot_be_placed_is_refused_whole(directory: DataDirectory) -> Non
     with pytest.raises(DataDirectoryError, match="too long"):
         store.add(Batch.of([trade(), trade(symbol="x" * 300)]), 0.0)
     assert (store.rows_added, store.bytes_pending, store.pending()) == (0, 0, [])
-
-
-# --- reading ---------------------------------------------------------------------------------
-
-
-def test_reading_keeps_the_order_of_writing_even_if_the_clock_steps_back(
-    directory: DataDirectory,
-) -> None:
-    store = ParquetStore(directory)
-    for ordinal in range(12):  # more than one digit
-        store.add(trades([ordinal], receive_time=NOON - ordinal), 0.0)
-        store.write(only(store.pending()))
-    assert ordinals(directory) == list(range(12))
-
-
-def test_several_runs_write_into_one_directory(directory: DataDirectory) -> None:
-    with open_data_directory(directory.path, NumberMode.FLOAT) as other:
-        first, second = ParquetStore(directory), ParquetStore(other)
-        for ordinal in range(4):
-            store = second if ordinal % 2 else first
-            store.add(trades([ordinal], receive_time=NOON), 0.0)
-            store.write(only(store.pending()))
-    assert sorted(ordinals(directory)) == [0, 1, 2, 3]
-    assert ordinals(directory) in ([0, 2, 1, 3], [1, 3, 0, 2])
-
-
-def test_reading_a_part(directory: DataDirectory) -> None:
-    store = ParquetStore(directory)
-    store.add(trades([1], symbol="a/b"), 0.0)
-    store.add(columnar(trades([2], receive_time=NOON + DAY)), 0.0)
-    store.add(trades([3], exchange=Exchange.BYBIT, market=Market.LINEAR), 0.0)
-    store.add(Batch.of([quote(4)]), 0.0)
-    for where in store.pending():
-        store.write(where)
-
-    def read(**part: Any) -> set[int]:
-        return {
-            row.ordinal for batch in read_batches(directory.path, Trade, **part) for row in batch
-        }
-
-    assert read() == {1, 2, 3}
-    assert read(symbol="a/b") == {1}
-    assert read(symbol="a") == set()
-    assert read(day=date(2024, 8, 9)) == {2}
-    assert read(exchange=Exchange.BYBIT) == {3}
-    assert read(market=Market.SPOT, day=date(2024, 8, 8)) == {1}
-    (quotes,) = read_batches(directory.path, Quote)
-    assert quotes == Batch.of([quote(4)])
-
-
-def test_reading_what_is_not_there(directory: DataDirectory, tmp_path: Path) -> None:
-    store = ParquetStore(directory)
-    assert list(read_batches(directory.path, Trade)) == []
-    store.add(trades([1]), 0.0)
-    file = written(store.write(only(store.pending())))
-    with pytest.raises(DataDirectoryError, match="holds trade events"):
-        list(read_batches(file.path, Quote))
-    with pytest.raises(DataDirectoryError, match="nowhere: no such"):
-        list(read_batches(tmp_path / "nowhere", Trade))
-    file.path.write_bytes(b"PAR1")
-    with pytest.raises(DataDirectoryError, match=file.path.name):
-        list(read_batches(directory.path, Trade))

@@ -53,6 +53,14 @@ def test_levels_go_with_their_update(batch: Batch[Any], chance: random.Random) -
     assert found(split_batch(columnar(batch))) == expected(batch)
 
 
+def test_order_is_kept_in_a_large_batch() -> None:
+    batch = columnar(trades(range(1000)))
+    batch.columns["symbol"][::3] = "X"  # type: ignore[index]
+    for _, part in split_batch(batch):
+        ordinals = part.columns["ordinal"].tolist()  # type: ignore[union-attr]
+        assert ordinals == sorted(ordinals)
+
+
 def test_origins_go_with_their_rows() -> None:
     first = Batch.of([trade(0), trade(1, symbol="X")], connection="a", epoch=1)
     second = Batch.of([trade(2), trade(3, symbol="X")], connection="b", epoch=2)

@@ -1,0 +1,588 @@
+"""The connection actor: against a scripted server over memory, and against a fake exchange."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+from wsproto.events import AcceptConnection, CloseConnection, Ping, Pong, TextMessage
+
+from farm.actors.connection import ConnectionActor, Wiring, is_droppable, lose_inputs
+from farm.actors.mailbox import Mailbox
+from farm.actors.supervisor import Health, Policy, Supervisor
+from farm.errors import ConnectFailed, ConnectionLost
+from farm.exchanges.registry import rules_of
+from farm.exchanges.session import (
+    Closed,
+    Command,
+    FetchSnapshot,
+    Finished,
+    Frames,
+    Input,
+    Lost,
+    Opened,
+    Reconnect,
+    SendText,
+    SnapshotReply,
+    Tick,
+)
+from farm.net.budget import Budget
+from farm.testing import FakeBinance, MarketSimulator, open_fake
+from farm.types import Exchange, Market
+from tests.actors.test_snapshots import Venue as RestVenue
+from tests.actors.test_snapshots import fetching
+from tests.effort import runs
+from tests.farms import until
+from tests.net.peers import RawServer, close_frame, text
+from tests.net.test_rest import Answer
+
+Script = Callable[[RawServer], Awaitable[None]]
+
+STREAM = rules_of(Exchange.BINANCE, Market.SPOT).streams.stream("BTCUSDT", "book")
+
+
+def inbox(max_bytes: int = 1_000_000, max_items: int = 100_000) -> Mailbox[Input]:
+    return Mailbox(
+        "c connection>parser",
+        lose=lose_inputs,
+        droppable=is_droppable,
+        max_bytes=max_bytes,
+        max_items=max_items,
+    )
+
+
+class Rig:
+    """A connection actor, a server for each of its epochs, and the mailbox that it fills."""
+
+    def __init__(
+        self,
+        scripts: Sequence[Script] = (),
+        *,
+        mailbox: Mailbox[Input] | None = None,
+        silence: float = 60.0,
+        url: str = "ws://farm.test/stream",
+        **wiring: Any,
+    ) -> None:
+        self.servers: list[RawServer] = []
+        self.mailbox = inbox() if mailbox is None else mailbox
+        self.send_command, commands = trio.open_memory_channel[Command](1000)
+        self.ready = 0
+        self._scripts = list(scripts)
+        self._nursery: trio.Nursery | None = None
+        self._reader = self.mailbox.reader()
+        default: dict[str, Any] = {
+            "mailbox": self.mailbox,
+            "commands": commands,
+            "connect_budget": Budget(300, 300.0, "connect"),
+            "control_budget": Budget(100, 1.0, "control"),
+            "fetcher": None,
+            "wall_clock": lambda: int(trio.current_time() * 1e9),
+            "open_stream": self._open_stream,
+        }
+        self.actor = ConnectionActor("c", url, Wiring(**default | wiring), silence=silence)
+
+    async def _open_stream(self, host: str, port: int) -> trio.abc.Stream:
+        if not self._scripts:
+            raise OSError("nobody listens")
+        server = RawServer()
+        self.servers.append(server)
+        assert self._nursery is not None
+        self._nursery.start_soon(self._scripts.pop(0), server)
+        return await server.open_stream(host, port)
+
+    @asynccontextmanager
+    async def network(self) -> AsyncIterator[None]:
+        """Servers live in here."""
+        async with trio.open_nursery() as self._nursery:
+            yield
+            self._nursery.cancel_scope.cancel()
+
+    async def run(self) -> None:
+        """One epoch."""
+        await self.actor.run(Health(self._on_ready))
+
+    def _on_ready(self) -> None:
+        self.ready += 1
+
+    async def lose(self) -> ConnectionLost:
+        """One epoch that ends by weather; how."""
+        async with self.network():
+            with pytest.raises(ConnectionLost) as caught:
+                await self.run()
+        return caught.value
+
+    def command(self, *commands: Command) -> None:
+        for command in commands:
+            self.send_command.send_nowait(command)
+
+    async def inputs(self, *, ticks: bool = False) -> list[Input]:
+        """Everything that waits in the mailbox."""
+        found: list[Input] = []
+        while self.mailbox._head or self.mailbox._waiting:
+            found.append(await self._reader.next())
+        return [item for item in found if ticks or not isinstance(item, Tick)]
+
+
+def shape(items: Sequence[Input]) -> list[str]:
+    return [type(item).__name__ for item in items]
+
+
+def check(items: Sequence[Input]) -> None:
+    """What holds for any life of a connection, read to its end: `items` include the ticks."""
+    assert [item.serial for item in items] == sorted({item.serial for item in items})
+    epochs: dict[int, list[Input]] = {}
+    for item in items:
+        epochs.setdefault(item.epoch, []).append(item)
+    assert list(epochs) == sorted(epochs)
+    for own in epochs.values():
+        names = shape(own)
+        assert names[0] == "Opened"
+        assert names[-1] == "Closed"
+        assert (names.count("Opened"), names.count("Closed")) == (1, 1)
+        ordinals: list[int] = []
+        for item in own:
+            if isinstance(item, Frames):
+                ordinals += range(item.first_ordinal, item.first_ordinal + len(item.frames))
+            elif isinstance(item, SnapshotReply):
+                ordinals.append(item.ordinal)
+        assert ordinals == list(range(len(ordinals)))
+        times = [_time(item) for item in own]
+        assert times == sorted(times)
+
+
+def _time(item: Input) -> int:
+    return item.end if isinstance(item, Lost) else item.time
+
+
+def says(*messages: str, first: str = "", code: int | None = 1001) -> Script:
+    """A server that says this, a message a second, and then closes, unless `code` is None."""
+
+    async def script(server: RawServer) -> None:
+        await server.accept(text(first) if first else b"")
+        for message in messages:
+            await trio.sleep(1)
+            await server.send(text(message))
+        if code is None:
+            await listen(server)
+            return
+        await trio.sleep(1)
+        await server.send(close_frame(code, "bye"))
+        await server.event()
+        await server.stream.aclose()
+
+    return script
+
+
+async def listen(server: RawServer) -> list[tuple[float, Any]]:
+    """Answer a close, otherwise only listen; what came when."""
+    heard: list[tuple[float, Any]] = []
+    while (event := await server.event()) is not None:
+        heard.append((trio.current_time(), event))
+        if isinstance(event, CloseConnection):
+            await server.send(server.protocol.send(event.response()))
+            await server.stream.aclose()
+            break
+    return heard
+
+
+def listens(heard: list[tuple[float, Any]]) -> Script:
+    async def script(server: RawServer) -> None:
+        await server.accept()
+        heard.extend(await listen(server))
+
+    return script
+
+
+# Epochs ----------------------------------------------------------------------------------------
+
+
+async def test_one_epoch_from_opened_to_closed(autojump_clock: MockClock) -> None:
+    rig = Rig([says("b", "c", first="a")])
+    lost = await rig.lose()
+    assert (lost.code, rig.ready) == (1001, 1)
+    opened, a, b, c, closed = items = await rig.inputs()
+    assert shape(items) == ["Opened", "Frames", "Frames", "Frames", "Closed"]
+    assert isinstance(opened, Opened)
+    assert [(f.first_ordinal, f.frames, f.nbytes) for f in (a, b, c) if isinstance(f, Frames)] == [
+        (0, [b"a"], 1),
+        (1, [b"b"], 1),
+        (2, [b"c"], 1),
+    ]
+    assert [_time(item) for item in items] == [0, 0, 10**9, 2 * 10**9, 3 * 10**9]
+    assert isinstance(closed, Closed)
+    assert closed.reason == "closed by the server: bye (code 1001)"
+    assert not closed.intended
+    counters = rig.actor.counters
+    assert (counters.frames, counters.nbytes, counters.connects) == (3, 3, 1)
+    assert counters.last_frame == 2 * 10**9
+
+
+async def test_no_clock_reading_goes_back(autojump_clock: MockClock) -> None:
+    rig = Rig([says("b", first="a")], wall_clock=itertools.count().__next__)
+    await rig.lose()
+    check(await rig.inputs(ticks=True))
+
+
+async def test_ticks_tell_the_time_every_second(autojump_clock: MockClock) -> None:
+    rig = Rig([says("a", "b", "c")])
+    await rig.lose()
+    items = await rig.inputs(ticks=True)
+    ticks = [item for item in items if isinstance(item, Tick)]
+    assert [tick.now for tick in ticks[:3]] == pytest.approx([1.0, 2.0, 3.0])
+    check(items)
+
+
+async def test_epochs_follow_each_other_under_supervision(autojump_clock: MockClock) -> None:
+    rig = Rig([says("a", "b", first="0"), says(code=1006), says("c", first="d"), says(code=None)])
+    supervisor = Supervisor(Policy(), weather=(ConnectionLost,))
+    async with rig.network():
+        with trio.move_on_after(60):
+            await supervisor.run(rig.actor)
+    items = await rig.inputs(ticks=True)
+    check(items)
+    serials = [item.serial for item in items]
+    assert serials == list(range(1, len(serials) + 1))
+    closed = [item for item in items if isinstance(item, Closed)]
+    assert [item.epoch for item in closed] == [1, 2, 3, 4]
+    assert [item.intended for item in closed] == [False, False, False, True]
+    assert closed[-1].reason == "closed by us"
+
+
+async def test_what_never_opened_is_not_closed(autojump_clock: MockClock) -> None:
+    rig = Rig()
+    assert isinstance(await rig.lose(), ConnectFailed)
+    assert await rig.inputs() == []
+    assert rig.ready == 0
+
+
+async def test_a_crash_downstream_closes_the_epoch(autojump_clock: MockClock) -> None:
+    rig = Rig([says("a", code=None)])
+    on_read = rig.actor._on_read
+
+    def failing(frames: list[bytes], time: int) -> None:
+        on_read(frames, time)
+        raise ValueError("a bug")
+
+    rig.actor._on_read = failing  # type: ignore[method-assign]
+    async with rig.network():
+        with pytest.raises(ValueError, match="a bug"):
+            await rig.run()
+    items = await rig.inputs(ticks=True)
+    check(items)
+    assert isinstance(items[-1], Closed)
+    assert (items[-1].reason, items[-1].intended) == ("the connection actor crashed", False)
+
+
+async def test_cancelled_at_any_moment_it_closes_the_epoch_as_intended(
+    autojump_clock: MockClock,
+) -> None:
+    async def patient(server: RawServer) -> None:
+        with suppress(trio.BrokenResourceError):
+            if await server.event() is not None:
+                await server.send(server.protocol.send(AcceptConnection()) + text("first"))
+                await listen(server)
+
+    opened = 0
+    for turn in range(runs(60)):
+        rig = Rig([patient])
+        rig.command(*(SendText(1, str(number)) for number in range(3)))
+        async with rig.network():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(rig.run)
+                for _ in range(turn):
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
+            await wait_all_tasks_blocked()
+        items = await rig.inputs(ticks=True)
+        check(items)
+        assert [item.intended for item in items if isinstance(item, Closed)] in ([], [True])
+        opened += bool(items)
+    assert 0 < opened < runs(60)
+
+
+# Commands --------------------------------------------------------------------------------------
+
+
+async def test_texts_go_out_in_order_within_the_budget(autojump_clock: MockClock) -> None:
+    heard: list[tuple[float, Any]] = []
+    rig = Rig([listens(heard)], control_budget=Budget(2, 1.0, "control"))
+    rig.command(*(SendText(1, str(number)) for number in range(5)), Reconnect(1, "enough"))
+    await rig.lose()
+    texts = [(time, event.data) for time, event in heard if isinstance(event, TextMessage)]
+    assert texts == [(0.0, "0"), (0.0, "1"), (1.0, "2"), (1.0, "3"), (2.0, "4")]
+
+
+async def test_commands_of_another_epoch_are_discarded(autojump_clock: MockClock) -> None:
+    heard: list[tuple[float, Any]] = []
+    rig = Rig([says(), listens(heard)])
+    await rig.lose()
+    rig.command(SendText(1, "old"), Reconnect(1, "old"), FetchSnapshot(1, STREAM, "/", (), 1))
+    rig.command(SendText(2, "new"), Reconnect(2, "new"))
+    assert (await rig.lose()).reason == "new"
+    assert [event.data for _, event in heard if isinstance(event, TextMessage)] == ["new"]
+
+
+async def test_reconnect_ends_the_connection_as_weather(autojump_clock: MockClock) -> None:
+    heard: list[tuple[float, Any]] = []
+    rig = Rig([listens(heard)])
+    rig.command(Reconnect(1, "no answer to the request for " + "btcusdt@depth " * 30))
+    lost = await rig.lose()
+    assert lost.reason.startswith("no answer to the request")
+    *_, closed = await rig.inputs()
+    assert isinstance(closed, Closed)
+    assert closed.reason.startswith("no answer to the request")
+    assert not closed.intended
+
+
+@pytest.mark.parametrize("budget", [1, 100])
+async def test_a_server_that_goes_while_texts_go_out_is_weather(
+    autojump_clock: MockClock, budget: int
+) -> None:
+    async def hang_up(server: RawServer) -> None:
+        await server.accept()
+        await server.event()
+        await server.stream.aclose()
+
+    for _ in range(runs(10)):
+        rig = Rig([hang_up], control_budget=Budget(budget, 1.0, "control"))
+        rig.command(*(SendText(1, "x") for _ in range(50)))
+        assert (await rig.lose()).code == 1006
+        items = await rig.inputs(ticks=True)
+        check(items)
+        assert isinstance(items[-1], Closed)
+        assert not items[-1].intended
+
+
+# Silence ---------------------------------------------------------------------------------------
+
+
+async def test_silence_ends_the_connection(autojump_clock: MockClock) -> None:
+    rig = Rig([says("a", "b", code=None)], silence=10.0)
+    lost = await rig.lose()
+    assert lost.reason == "nothing came for 10 s"
+    assert 12.0 < trio.current_time() <= 13.1  # two seconds of talk, then silence and a tick
+    *_, closed = await rig.inputs()
+    assert isinstance(closed, Closed)
+    assert not closed.intended
+
+
+async def test_pings_alone_keep_it_alive(autojump_clock: MockClock) -> None:
+    pongs = 0
+
+    async def pinging(server: RawServer) -> None:
+        nonlocal pongs
+        await server.accept()
+        for _ in range(10):
+            await trio.sleep(9)
+            await server.send(server.protocol.send(Ping(b"alive?")))
+            event = await server.event()
+            assert isinstance(event, Pong)
+            assert event.payload == b"alive?"
+            pongs += 1
+        await listen(server)
+
+    rig = Rig([pinging], silence=10.0)
+    assert (await rig.lose()).reason == "nothing came for 10 s"
+    assert pongs == 10
+    assert trio.current_time() > 100
+
+
+# A reader that does not read -------------------------------------------------------------------
+
+
+async def test_a_full_mailbox_drops_with_a_record_and_pongs_go_on(
+    autojump_clock: MockClock,
+) -> None:
+    sent = 0
+
+    async def flooding(server: RawServer) -> None:
+        nonlocal sent
+        await server.accept()
+        for _ in range(50):
+            for _ in range(20):
+                await server.send(text("x" * 100))
+                sent += 1
+            await server.send(server.protocol.send(Ping(b"?")))
+            assert isinstance(await server.event(), Pong)
+        await server.send(close_frame(1000))
+        await listen(server)
+
+    rig = Rig([flooding], mailbox=inbox(max_bytes=5000))
+    await rig.lose()
+    items = await rig.inputs(ticks=True)
+    lost = [item for item in items if isinstance(item, Lost)]
+    frames = [item for item in items if isinstance(item, Frames)]
+    assert shape(items)[:3] == ["Opened", "Lost", "Frames"]
+    assert len(lost) == 1
+    assert sum(item.nbytes for item in frames) <= 5000
+    assert sent == 1000 == lost[0].frames + sum(len(item.frames) for item in frames)
+    assert frames[0].first_ordinal == lost[0].frames
+    assert isinstance(items[-1], Closed)
+
+
+async def test_a_reader_that_is_gone_costs_no_memory(autojump_clock: MockClock) -> None:
+    async def talking(server: RawServer) -> None:
+        await server.accept()
+        for _ in range(60):
+            await trio.sleep(10)
+            await server.send(text("x"))
+
+    rig = Rig([talking], mailbox=inbox(max_items=50))
+    async with rig.network(), trio.open_nursery() as nursery:
+        nursery.start_soon(rig.run)
+        await trio.sleep(595)
+        assert rig.mailbox.offered > 640  # most of them ticks
+        assert len(rig.mailbox) <= 51  # what opened the epoch takes no room
+        nursery.cancel_scope.cancel()
+    opened, lost, *rest = await rig.inputs()
+    assert isinstance(opened, Opened)
+    assert isinstance(lost, Lost)
+    assert lost.frames + shape(rest).count("Frames") == 59
+
+
+# Snapshots -------------------------------------------------------------------------------------
+
+
+async def test_snapshots_take_their_place_among_the_frames(autojump_clock: MockClock) -> None:
+    rest = RestVenue(lambda number: Answer(500) if number == 0 else Answer(body=b"%d" % number))
+    async with fetching(rest) as fetcher:
+        rig = Rig([says("a", "b", "c", "d", first="0")], fetcher=fetcher)
+        rig.command(fetch("BTCUSDT"), fetch("ETHUSDT"))
+        await rig.lose()
+    items = await rig.inputs(ticks=True)
+    check(items)
+    replies = [item for item in items if isinstance(item, SnapshotReply)]
+    assert sorted(reply.stream.symbol for reply in replies) == ["BTCUSDT", "ETHUSDT"]
+    assert [(reply.body, reply.nbytes, reply.epoch) for reply in replies] == [
+        (b"1", 1, 1),
+        (b"2", 1, 1),
+    ]
+
+
+async def test_one_book_is_fetched_by_one_task_however_often_it_is_asked_for(
+    autojump_clock: MockClock,
+) -> None:
+    down = 600.0
+    rest = RestVenue(lambda _: Answer(500 if trio.current_time() < down else 200))
+    async with fetching(rest) as fetcher:
+        rig = Rig([says(code=None)], fetcher=fetcher, silence=1e9)
+        async with rig.network(), trio.open_nursery() as nursery:
+            nursery.start_soon(rig.run)
+            for _ in range(40):  # a book repeats its request while it has no answer
+                rig.command(fetch("BTCUSDT"))
+                await trio.sleep(15)
+            await trio.sleep(100)
+            assert fetcher.fetched == 1
+            rig.command(fetch("BTCUSDT"))
+            await trio.sleep(10)
+            assert fetcher.fetched == 2
+            nursery.cancel_scope.cancel()
+    assert shape(await rig.inputs()) == ["Opened", "SnapshotReply", "SnapshotReply", "Closed"]
+
+
+async def test_a_fetch_ends_with_its_epoch(autojump_clock: MockClock) -> None:
+    rest = RestVenue(lambda _: Answer(body=b"late", stall=True))
+    async with fetching(rest) as fetcher:
+        rig = Rig([says("a"), says("b")], fetcher=fetcher)
+        rig.command(fetch("BTCUSDT"))
+        await rig.lose()
+        rig.command(attrs.evolve(fetch("BTCUSDT"), epoch=2))
+        await rig.lose()
+        await trio.sleep(100)
+    assert [symbol for _, symbol in rest.asked] == ["BTCUSDT", "BTCUSDT"]
+    items = await rig.inputs(ticks=True)
+    check(items)
+    assert "SnapshotReply" not in shape(items)
+
+
+def fetch(symbol: str) -> FetchSnapshot:
+    stream = attrs.evolve(STREAM, symbol=symbol)
+    return FetchSnapshot(1, stream, "/depth", (("symbol", symbol), ("limit", 5000)), 1)
+
+
+# Losses ----------------------------------------------------------------------------------------
+
+
+def frames(first: int, count: int, epoch: int = 1) -> Frames:
+    return Frames(epoch, 100 + first, first, [b"x"] * count, count, serial=first + 1)
+
+
+def test_lost_inputs_fold_into_one() -> None:
+    loss: Input | None = None
+    for item in (frames(0, 3), frames(3, 2), Tick(1, 106, 1.0, serial=7), frames(8, 1)):
+        loss = lose_inputs(loss, item, False)
+    assert loss == Lost(1, 6, 100, 108, "connection>parser", False, 0, 9)
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        (frames(4, 2), Lost(1, 2, 104, 104, "parser", True, 0, 5)),
+        (SnapshotReply(2, 50, 7, STREAM, b"{}", 2, 3), Lost(2, 0, 50, 50, "parser", True, 0, 3)),
+        (Opened(2, 50, 1.0, serial=3), Lost(2, 0, 50, 50, "parser", True, 0, 3)),
+        (
+            Lost(1, 9, 10, 20, "connection>parser", False, 0, 8),
+            Lost(1, 9, 10, 20, "parser", True, 0, 8),
+        ),
+    ],
+)
+def test_a_quarantined_input_is_a_loss_of_the_parser(item: Input, expected: Lost) -> None:
+    assert lose_inputs(None, item, True) == expected
+
+
+@pytest.mark.parametrize(
+    ("item", "droppable"),
+    [
+        (frames(0, 1), True),
+        (Tick(1, 1, 1.0), True),
+        (Opened(1, 1, 1.0), False),
+        (Closed(1, 1, ""), False),
+        (SnapshotReply(1, 1, 1, STREAM, b"", 0), False),
+        (Finished(1), False),
+        (Lost(1, 1, 1, 1, "", False), False),
+    ],
+)
+def test_what_tells_of_the_connection_is_not_droppable(item: Input, droppable: bool) -> None:
+    assert is_droppable(item) is droppable
+
+
+# Against a fake exchange, over real sockets ----------------------------------------------------
+
+
+async def test_a_venue_that_dies_and_comes_back() -> None:
+    market = MarketSimulator(Exchange.BINANCE, Market.SPOT, ["BTCUSDT"], seed=3, seconds=60)
+    async with open_fake(FakeBinance(market, hold_for_snapshots=False)) as venue:
+        rig = Rig(url=venue.ws_url + "/stream?streams=btcusdt@trade", open_stream=None)
+        policy = Policy(backoff_initial=0.05, backoff_cap=0.1)
+        supervisor = Supervisor(policy, weather=(ConnectionLost,))
+        counters = rig.actor.counters
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(supervisor.run, rig.actor)
+            for epoch in range(1, 4):
+                await until(lambda: counters.connects == epoch)  # noqa: B023
+                before = counters.frames
+                venue.inject("btcusdt@trade", f"epoch {epoch}")
+                await until(lambda: counters.frames > before)  # noqa: B023
+                if epoch == 1:
+                    venue.kill()
+                    await until(lambda: not venue.connections)
+                    await venue.revive()
+                elif epoch == 2:
+                    venue.break_connections()
+            await venue.finished.wait()
+            nursery.cancel_scope.cancel()
+    items = await rig.inputs(ticks=True)
+    check(items)
+    closed = [item for item in items if isinstance(item, Closed)]
+    assert [item.intended for item in closed] == [False, False, True]
+    assert all(item.reason for item in closed)
+    received = [item for item in items if isinstance(item, Frames)]
+    assert {item.epoch for item in received} == {item.epoch for item in closed}
+    texts = [raw for item in received for raw in item.frames]
+    assert len(set(texts)) == len(texts) == counters.frames

@@ -1,0 +1,180 @@
+"""The hub: who gets what, once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from farm.actors.hub import Filter, Hub
+from farm.actors.losses import lose_batches
+from farm.actors.mailbox import Mailbox
+from farm.batch import Batch, Origin
+from farm.bundle import Bundle
+from farm.entities import Event, Gap, Quote, Trade
+from farm.monitor.feeds import FeedCounters
+from farm.types import Exchange, Market
+from tests.actors.lines import bundle_box, read_all
+from tests.storage.events import NOON, ORIGIN, frame, quote, trade
+
+BYBIT = Origin(Exchange.BYBIT, Market.LINEAR, "d", 1)
+
+
+def batch(*rows: Event) -> Batch[Any]:
+    return Batch(type(rows[0]), rows=list(rows), origins=[(ORIGIN, len(rows))], nbytes=90)
+
+
+MIXED = batch(trade(0), trade(1, symbol="ETHUSDT"), trade(2), trade(3, symbol="SOLUSDT"))
+QUOTES = batch(quote(4))
+
+
+def bundle(serial: int, *batches: Batch[Any], origin: Origin = ORIGIN, **more: Any) -> Bundle:
+    return Bundle(origin, serial, NOON, list(batches), **more)
+
+
+def wanting(*kinds: type[Event], **more: Any) -> Filter:
+    return Filter(frozenset(kinds), **more)
+
+
+class Reader:
+    """A subscriber with room for `max_bytes`."""
+
+    def __init__(self, hub: Hub, wanted: Filter, max_bytes: int = 10**6) -> None:
+        self.box: Mailbox[Batch[Any]] = Mailbox(
+            "reader", lose=lose_batches("reader"), max_bytes=max_bytes
+        )
+        self.outlet = hub.subscribe(wanted, self.box)
+
+    async def got(self) -> list[Batch[Any]]:
+        self.box.close()
+        return await read_all(self.box)
+
+
+# Filters ---------------------------------------------------------------------------------------
+
+
+def test_a_filter_shares_what_is_wanted_whole() -> None:
+    both = bundle(1, MIXED, QUOTES)
+    assert wanting(Trade, Quote).apply(both)[0] is MIXED
+    (quotes,) = wanting(Quote, symbols=frozenset({"BTCUSDT"})).apply(both)
+    assert quotes is QUOTES
+
+
+def test_a_filter_cuts_out_symbols_in_order() -> None:
+    (part,) = wanting(Trade, symbols=frozenset({"BTCUSDT", "SOLUSDT"})).apply(bundle(1, MIXED))
+    assert part.rows == [MIXED[0], MIXED[2], MIXED[3]]
+    assert part.rows[0] is MIXED.rows[0]
+    assert (part.origins, part.nbytes, part.numbers) == ([(ORIGIN, 3)], 67, MIXED.numbers)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count"),
+    [
+        (wanting(Trade), 1),
+        (wanting(Quote), 1),
+        (wanting(Gap), 0),
+        (wanting(Trade, Quote), 2),
+        (wanting(Trade, Quote, symbols=frozenset({"ETHUSDT"})), 1),
+        (wanting(Trade, Quote, symbols=frozenset({"XRPUSDT"})), 0),
+        (wanting(Trade, Quote, symbols=frozenset()), 0),
+        (wanting(Trade, exchange=Exchange.BINANCE), 1),
+        (wanting(Trade, exchange=Exchange.BYBIT), 0),
+        (wanting(Trade, market=Market.SPOT), 1),
+        (wanting(Trade, market=Market.LINEAR), 0),
+        (wanting(Trade, exchange=Exchange.BINANCE, market=Market.LINEAR), 0),
+    ],
+)
+def test_a_filter_takes_kinds_symbols_and_markets(wanted: Filter, count: int) -> None:
+    assert len(wanted.apply(bundle(1, MIXED, QUOTES))) == count
+
+
+# Publishing ------------------------------------------------------------------------------------
+
+
+async def test_each_subscriber_gets_its_own_and_shares_the_batches() -> None:
+    hub = Hub(FeedCounters())
+    all_trades, eth, quotes = (
+        Reader(hub, wanting(Trade)),
+        Reader(hub, wanting(Trade, symbols=frozenset({"ETHUSDT"}))),
+        Reader(hub, wanting(Quote)),
+    )
+    await hub.publish(bundle(1, MIXED, QUOTES, unparsed=[frame()]))
+    assert [b is MIXED for b in await all_trades.got()] == [True]
+    assert [b.rows for b in await eth.got()] == [[MIXED[1]]]
+    assert [b is QUOTES for b in await quotes.got()] == [True]
+    assert hub.counters.feeds["binance/spot/BTCUSDT/trade"].events == 2
+    assert hub.unparsed == 1
+
+
+async def test_a_bundle_that_comes_again_reaches_nobody_twice() -> None:
+    hub, store = Hub(FeedCounters()), bundle_box("aggregator>sink")
+    hub.store(store)
+    early = Reader(hub, wanting(Trade))
+    await hub.publish(bundle(5, MIXED))
+    late = Reader(hub, wanting(Trade))
+    await hub.publish(bundle(5, MIXED))
+    await hub.publish(bundle(4, MIXED))
+    await hub.publish(bundle(6, MIXED))
+    await hub.publish(bundle(1, MIXED, origin=BYBIT))  # each connection counts for itself
+    store.close()
+    assert [(b.origin.connection, b.serial) for b in await read_all(store)] == [
+        ("c", 5),
+        ("c", 6),
+        ("d", 1),
+    ]
+    assert len(await early.got()) == 3
+    assert len(await late.got()) == 3  # it had seen nothing before
+    assert hub.counters.feeds["binance/spot/BTCUSDT/trade"].events == 6
+
+
+async def test_who_left_gets_nothing_more() -> None:
+    hub = Hub(FeedCounters())
+    reader, other = Reader(hub, wanting(Trade)), Reader(hub, wanting(Trade))
+    await hub.publish(bundle(1, MIXED))
+    hub.unsubscribe(reader.outlet)
+    await hub.publish(bundle(2, MIXED))
+    assert (len(await reader.got()), len(await other.got())) == (1, 2)
+
+
+async def test_a_slow_subscriber_loses_alone() -> None:
+    hub = Hub(FeedCounters())
+    slow, quick = Reader(hub, wanting(Trade), max_bytes=100), Reader(hub, wanting(Trade))
+    for serial in range(1, 5):
+        await hub.publish(bundle(serial, MIXED))
+    gaps, last = await slow.got()
+    assert {gap.symbol: gap.size for gap in gaps} == {"BTCUSDT": 6, "ETHUSDT": 3, "SOLUSDT": 3}
+    assert last is MIXED
+    assert [b.kind for b in await quick.got()] == [Trade] * 4
+    assert hub.counters.feeds["binance/spot/BTCUSDT/trade"].gaps == 0
+
+
+async def test_stores_wait_for_room_and_subscribers_do_not() -> None:
+    hub, store = Hub(FeedCounters()), bundle_box("aggregator>sink", max_items=1)
+    hub.store(store)
+    reader = Reader(hub, wanting(Trade))
+    await hub.publish(bundle(1, MIXED))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hub.publish, bundle(2, MIXED))
+        await wait_all_tasks_blocked()
+        assert (len(store), len(reader.box)) == (1, 2)
+        stored = store.reader()
+        assert (await stored.next()).serial == 1
+    assert (await stored.next()).serial == 2
+
+
+async def test_publishing_cancelled_while_it_waits_is_made_good_by_the_next_try() -> None:
+    hub, store = Hub(FeedCounters()), bundle_box("aggregator>sink", max_items=1)
+    hub.store(store)
+    reader = Reader(hub, wanting(Trade))
+    await hub.publish(bundle(1, MIXED))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hub.publish, bundle(2, MIXED))
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    stored = store.reader()
+    await stored.next()
+    await hub.publish(bundle(2, MIXED))
+    assert (await stored.next()).serial == 2
+    assert len(await reader.got()) == 2

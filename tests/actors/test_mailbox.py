@@ -1,0 +1,489 @@
+"""Mailboxes: order, bounds, losses in their place, redelivery, quarantine, and the accounts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
+
+from farm.actors.mailbox import Mailbox, Overflow, Reader
+from tests.effort import runs
+
+
+@attrs.define(eq=False)
+class Item:
+    """An item, or the loss of several: `ids` says of which."""
+
+    ids: tuple[int, ...]
+    nbytes: int = 1
+    control: bool = False
+    loss: str = ""  # "overflow" or "quarantine"
+    born: int = 0  # how much had been delivered when the loss began
+
+
+def lose(loss: Item | None, item: Item, quarantined: bool) -> Item:
+    before = loss.ids if loss is not None else ()
+    return Item(before + item.ids, 0, loss="quarantine" if quarantined else "overflow")
+
+
+def mailbox(
+    overflow: Overflow = Overflow.DROP_OLDEST,
+    *,
+    lose: Callable[[Item | None, Item, bool], Item] = lose,
+    max_items: int = 1000,
+    max_bytes: int = 1_000_000,
+) -> Mailbox[Item]:
+    return Mailbox(
+        "a>b",
+        lose=lose,
+        max_bytes=max_bytes,
+        max_items=max_items,
+        overflow=overflow,
+        droppable=lambda item: not item.control,
+    )
+
+
+def fill(box: Mailbox[Item], ids: range, **more: Any) -> None:
+    for number in ids:
+        box.put(Item((number,), **more))
+
+
+async def drain(box: Mailbox[Item], reader: Reader[Item] | None = None) -> list[Item]:
+    """Close it and read to the end."""
+    box.close()
+    return [item async for item in reader or box.reader()]
+
+
+def shown(items: list[Item]) -> list[str]:
+    return [item.loss + ",".join(map(str, item.ids)) for item in items]
+
+
+# Order and end ---------------------------------------------------------------------------------
+
+
+async def test_items_come_in_order_and_then_the_end() -> None:
+    box = mailbox()
+    fill(box, range(4))
+    reader = box.reader()
+    assert (await reader.next()).ids == (0,)
+    assert shown(await drain(box, reader)) == ["1", "2", "3"]
+    for _ in range(2):
+        with pytest.raises(trio.EndOfChannel):
+            await reader.next()
+
+
+async def test_close_wakes_a_parked_reader() -> None:
+    box = mailbox()
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def read() -> None:
+            with pytest.raises(trio.EndOfChannel):
+                await box.reader().next()
+
+        await wait_all_tasks_blocked()
+        box.close()
+
+
+@pytest.mark.parametrize("overflow", Overflow)
+async def test_a_closed_mailbox_takes_nothing_and_drops_nothing(overflow: Overflow) -> None:
+    box = mailbox(overflow, max_items=2)
+    fill(box, range(2))
+    box.close()
+    with pytest.raises(trio.ClosedResourceError):
+        box.put(Item((2,)))
+    with pytest.raises(trio.ClosedResourceError):
+        await box.send(Item((2,)))
+    assert (box.offered, box.dropped) == (2, 0)
+    assert shown(await drain(box)) == ["0", "1"]
+
+
+# Bounds and policies ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("items", "nbytes"), [(3, 1000), (1000, 30)])
+async def test_the_oldest_go_and_leave_one_loss_in_their_place(items: int, nbytes: int) -> None:
+    box = mailbox(max_items=items, max_bytes=nbytes)
+    fill(box, range(7), nbytes=10)
+    assert (len(box), box.nbytes, box.dropped) == (3, 30, 4)
+    assert shown(await drain(box)) == ["overflow0,1,2,3", "4", "5", "6"]
+    assert (len(box), box.nbytes, box.taken) == (0, 0, 3)
+
+
+async def test_an_item_beyond_the_bound_passes_alone() -> None:
+    box = mailbox(max_bytes=10)
+    fill(box, range(2), nbytes=99)
+    assert shown(await drain(box)) == ["overflow0", "1"]
+    box = mailbox(Overflow.BLOCK, max_bytes=10)
+    fill(box, range(1), nbytes=99)
+    with pytest.raises(trio.WouldBlock):
+        fill(box, range(1, 2))
+    assert shown(await drain(box)) == ["0"]
+
+
+async def test_control_items_stay_in_their_place_and_take_no_room() -> None:
+    box = mailbox(max_items=2)
+    box.put(Item((0,), control=True))
+    fill(box, range(1, 3))
+    box.put(Item((3,), control=True))
+    fill(box, range(4, 7))
+    assert len(box) == 4
+    assert shown(await drain(box)) == ["0", "overflow1,2", "3", "overflow4", "5", "6"]
+    full = mailbox(Overflow.BLOCK, max_items=1)
+    fill(full, range(1))
+    full.put(Item((1,), control=True))
+    assert shown(await drain(full)) == ["0", "1"]
+
+
+async def test_a_loss_that_was_delivered_does_not_grow() -> None:
+    box = mailbox(max_items=1)
+    fill(box, range(2))
+    reader = box.reader()
+    loss = await reader.next()
+    fill(box, range(2, 4))
+    assert loss.ids == (0,)
+    assert shown(await drain(box, reader)) == ["overflow1,2", "3"]
+
+
+async def test_block_waits_for_room() -> None:
+    box = mailbox(Overflow.BLOCK, max_items=2)
+    fill(box, range(2))
+    with pytest.raises(trio.WouldBlock):
+        box.put(Item((2,)))
+    sent: list[int] = []
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def send() -> None:
+            for number in range(2, 5):
+                await box.send(Item((number,)))
+                sent.append(number)
+
+        await wait_all_tasks_blocked()
+        assert sent == []
+        reader = box.reader()
+        for number in range(3):
+            assert (await reader.next()).ids == (number,)
+            await wait_all_tasks_blocked()
+            assert sent == list(range(2, number + 3))
+    assert (box.offered, box.dropped) == (5, 0)
+    assert shown(await drain(box, reader)) == ["3", "4"]
+
+
+async def test_a_cancelled_send_has_put_nothing() -> None:
+    box = mailbox(Overflow.BLOCK, max_items=1)
+    fill(box, range(1))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(box.send, Item((1,)))
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert box.offered == 1
+    assert shown(await drain(box)) == ["0"]
+
+
+async def test_close_wakes_a_sender_that_waits_for_room() -> None:
+    box = mailbox(Overflow.BLOCK, max_items=1)
+    fill(box, range(1))
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def send() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await box.send(Item((1,)))
+
+        await wait_all_tasks_blocked()
+        box.close()
+        with trio.fail_after(5):
+            await wait_all_tasks_blocked()
+            assert not nursery.child_tasks
+    assert shown(await drain(box)) == ["0"]
+
+
+@pytest.mark.parametrize("overflow", Overflow)
+async def test_a_pair_that_is_always_full_lets_other_tasks_run(overflow: Overflow) -> None:
+    box = mailbox(overflow, max_items=1)
+    turns = 0
+
+    async def bystander() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as outer:
+        outer.start_soon(bystander)
+        async with trio.open_nursery() as pair:
+
+            @pair.start_soon
+            async def send() -> None:
+                for number in range(300):
+                    await box.send(Item((number,)))
+                box.close()
+
+            @pair.start_soon
+            async def read() -> None:
+                async for _ in box.reader():
+                    pass
+
+        assert turns > 200
+        outer.cancel_scope.cancel()
+
+
+# The reader that was handed an item and has not run yet ----------------------------------------
+
+
+async def test_what_was_handed_over_comes_before_the_loss_of_what_followed() -> None:
+    box = mailbox(max_items=3)
+    items: list[Item] = []
+
+    async def read() -> None:
+        items.extend([item async for item in box.reader()])
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await wait_all_tasks_blocked()
+        fill(box, range(4))  # the first is the reader's already, and can't be dropped
+        assert len(box) + box.dropped == 4
+        assert box.taken == 0
+        await wait_all_tasks_blocked()
+        box.close()
+    assert shown(items) == ["0", "overflow1", "2", "3"]
+
+
+async def test_drops_before_and_after_the_handed_item_was_taken_are_one_loss() -> None:
+    box = mailbox(max_items=1)
+    reader = box.reader()
+    items: list[Item] = []
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def read_one() -> None:
+            items.append(await reader.next())
+
+        await wait_all_tasks_blocked()
+        fill(box, range(3))
+        await wait_all_tasks_blocked()
+        fill(box, range(3, 5))
+    assert shown(items + await drain(box, reader)) == ["0", "overflow1,2,3", "4"]
+
+
+async def test_a_reader_cancelled_after_the_handing_over_keeps_the_item() -> None:
+    box = mailbox()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(box.reader().next)
+        await wait_all_tasks_blocked()
+        fill(box, range(2))
+        nursery.cancel_scope.cancel()
+    assert shown(await drain(box)) == ["0", "1"]
+
+
+# Redelivery and quarantine ---------------------------------------------------------------------
+
+
+async def test_a_crashed_readers_item_comes_again_once_and_then_a_loss() -> None:
+    box = mailbox()
+    fill(box, range(3))
+    reader = box.reader()
+    redelivers = [reader.redelivers]
+    assert [(await reader.next()).ids for _ in range(2)] == [(0,), (1,)]
+
+    reader = box.reader()
+    redelivers.append(reader.redelivers)
+    assert (await reader.next()).ids == (1,)
+    redelivers.append(reader.redelivers)
+    assert box.taken == 2
+
+    reader = box.reader()
+    assert [*redelivers, reader.redelivers] == [False, True, False, False]
+    assert [(kept.mailbox, kept.item.ids) for kept in box.quarantined] == [("a>b", (1,))]
+    assert shown(await drain(box, reader)) == ["quarantine1", "2"]
+    assert (box.offered, box.taken, box.dropped) == (3, 3, 0)
+
+
+async def test_a_second_crash_on_another_item_redelivers_that_one() -> None:
+    box = mailbox()
+    fill(box, range(2))
+    await box.reader().next()
+    reader = box.reader()
+    assert [(await reader.next()).ids for _ in range(2)] == [(0,), (1,)]
+    assert shown(await drain(box)) == ["1"]
+    assert box.quarantined == []
+
+
+async def test_what_was_acknowledged_does_not_come_again() -> None:
+    box = mailbox()
+    fill(box, range(2))
+    reader = box.reader()
+    await reader.next()
+    reader.acknowledge()
+    assert shown(await drain(box)) == ["1"]
+
+
+async def test_the_quarantined_items_loss_comes_before_older_overflow() -> None:
+    box = mailbox(max_items=1)
+    fill(box, range(1))
+    for _ in range(2):
+        await box.reader().next()
+    fill(box, range(1, 4))
+    assert shown(await drain(box)) == ["quarantine0", "overflow1,2", "3"]
+
+
+async def test_the_end_is_not_redelivered() -> None:
+    box = mailbox()
+    fill(box, range(1))
+    assert shown(await drain(box)) == ["0"]
+    assert await drain(box) == []
+
+
+# Cancelled at any moment -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("overflow", Overflow)
+async def test_readers_cancelled_at_any_moment_lose_nothing(overflow: Overflow) -> None:
+    for seed in range(runs(60)):
+        seen = await _race(overflow, random.Random(seed))
+        once = [item for item, last in zip(seen, [None, *seen], strict=False) if item is not last]
+        assert [number for item in once for number in item.ids] == list(range(40)), seed
+
+
+async def _race(overflow: Overflow, rng: random.Random) -> list[Item]:
+    """A sender against readers that are cancelled after a few of their turns."""
+    box = mailbox(overflow, max_items=4)
+    seen: list[Item] = []
+    ended = False
+
+    async def send() -> None:
+        for number in range(40):
+            await box.send(Item((number,)))
+        box.close()
+
+    async def read(scope: trio.CancelScope) -> None:
+        nonlocal ended
+        with scope:
+            async for item in box.reader():
+                seen.append(item)
+                if rng.random() < 0.5:
+                    await trio.lowlevel.checkpoint()
+            ended = True
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        while not ended:
+            scope = trio.CancelScope()
+            async with trio.open_nursery() as one:
+                one.start_soon(read, scope)
+                for _ in range(rng.randrange(8)):
+                    await trio.lowlevel.checkpoint()
+                scope.cancel()
+            box._held_before = False  # a cancelled reader is no crashed one: never quarantine here
+    return seen
+
+
+# The accounts, at any time ---------------------------------------------------------------------
+
+OPERATIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), st.lists(st.integers(-1, 6), min_size=1, max_size=8)),
+        st.tuples(st.sampled_from(["park", "settle", "cancel", "crash"])),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=runs(150), deadline=None)
+@given(operations=OPERATIONS)
+async def test_accounts_and_order_hold_whatever_happens(
+    operations: list[tuple[Any, ...]],
+) -> None:
+    async with trio.open_nursery() as nursery:
+        model = Model(nursery)
+        for operation, *arguments in operations:
+            await getattr(model, operation)(*arguments)
+            model.check()
+        await model.end()
+
+
+class Model:
+    """A mailbox under any sequence of operations, and what must be true of it.
+
+    A crash reads anew from :meth:`Mailbox.reader`; what a quarantine replaced counts as delivered.
+    """
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.box = mailbox(lose=self.lose, max_bytes=12, max_items=4)
+        self.reader = self.box.reader()
+        self.delivered: list[Item] = []
+        self.count = 0
+        self._nursery = nursery
+        self._scope: trio.CancelScope | None = None  # of a reader under way
+
+    def lose(self, loss: Item | None, item: Item, quarantined: bool) -> Item:
+        assert quarantined or not item.control
+        lost = lose(loss, item, quarantined)
+        lost.born = loss.born if loss is not None else len(self.delivered)
+        return lost
+
+    async def put(self, sizes: list[int]) -> None:
+        """Items of these sizes; -1 is a control item."""
+        for size in sizes:
+            self.box.put(Item((self.count,), max(size, 0), control=size < 0))
+            self.count += 1
+
+    async def park(self) -> None:
+        if self._scope is None:
+            self._scope = trio.CancelScope()
+            self._nursery.start_soon(self._read, self._scope)
+
+    async def _read(self, scope: trio.CancelScope) -> None:
+        with scope:
+            again = self.reader.redelivers
+            item = await self.reader.next()
+            if not again:
+                self.delivered.append(item)
+        self._scope = None
+
+    async def settle(self) -> None:
+        await wait_all_tasks_blocked()
+
+    async def cancel(self) -> None:
+        if self._scope is not None:
+            self._scope.cancel()
+        await wait_all_tasks_blocked()
+
+    async def crash(self) -> None:
+        await self.cancel()
+        self.reader = self.box.reader()
+
+    def check(self) -> None:
+        box = self.box
+        assert box.offered == self.count == box.taken + box.dropped + len(box)
+        handed = 1  # waits for its reader to run, and can't be taken back
+        controls = sum(item.control for item in box._receiver._state.data)
+        assert box._waiting <= 4 + handed + controls
+        assert box.nbytes <= 12 + 6 * handed
+
+    async def end(self) -> None:
+        await self.cancel()
+        self.box.close()
+        while True:
+            again = self.reader.redelivers
+            try:
+                item = await self.reader.next()
+            except trio.EndOfChannel:
+                break
+            self.delivered += [] if again else [item]
+        assert len(self.box) == self.box.nbytes == 0
+        told = [item for item in self.delivered if item.loss != "quarantine"]
+        assert [number for item in told for number in item.ids] == list(range(self.count))
+        for place, (one, other) in enumerate(
+            zip(self.delivered, self.delivered[1:], strict=False), 1
+        ):
+            if one.loss == other.loss == "overflow":  # else the one would have been extended
+                assert other.born >= place

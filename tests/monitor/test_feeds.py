@@ -1,0 +1,107 @@
+"""Counts of what each feed delivered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from farm.batch import Batch
+from farm.bundle import Bundle
+from farm.entities import BookUpdate, Event, Gap, Kline
+from farm.monitor.feeds import FeedCounters, FeedCounts
+from farm.types import BookVerdict, Exchange, GapCause, GapUnit, Market, TimeFrame
+from tests.storage.events import NOON, ORIGIN, quote, trade, trades
+
+SPOT = (Exchange.BINANCE, Market.SPOT, "BTCUSDT")
+
+
+def book(depth: int | None) -> BookUpdate:
+    return BookUpdate(
+        *SPOT, depth, False, [], [], 1, 1, None, None, BookVerdict.SYNCING, None, None, NOON, 0
+    )
+
+
+def kline(interval: TimeFrame) -> Kline:
+    return Kline(
+        *SPOT, interval, 0, 1, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, None, None, None, None, None, True,
+        NOON, NOON, NOON, 0,
+    )  # fmt: skip
+
+
+def gap(feed: str) -> Gap:
+    return Gap(
+        *SPOT, feed, "venue", GapCause.DISCONNECT, None, None, None, None, None,
+        GapUnit.UNKNOWN, False, NOON, 0,
+    )  # fmt: skip
+
+
+def counted(*batches: Batch[Any]) -> dict[str, FeedCounts]:
+    counters = FeedCounters()
+    for serial, batch in enumerate(batches):
+        counters.count(Bundle(ORIGIN, serial, NOON, [batch]))
+    return {name.removeprefix("binance/spot/"): feed for name, feed in counters.feeds.items()}
+
+
+def test_events_count_by_feed_with_their_times() -> None:
+    rows = [trade(0), trade(1, symbol="ETHUSDT"), trade(2)]
+    mixed = Batch.of(rows)
+    feeds = counted(trades([5]), mixed, trades([7, 9]))
+    assert feeds == {
+        "BTCUSDT/trade": FeedCounts(
+            "binance/spot/BTCUSDT/trade", 5, 0, NOON + 5, NOON + 9, NOON + 9 - (NOON - 1)
+        ),
+        "ETHUSDT/trade": FeedCounts(
+            "binance/spot/ETHUSDT/trade", 1, 0, NOON + 1, NOON + 1, NOON + 1 - (NOON - 1)
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    ("rows", "names"),
+    [
+        ([book(None), book(20), book(20)], {"BTCUSDT/book": 1, "BTCUSDT/book:20": 2}),
+        (
+            [kline(TimeFrame.M1), kline(TimeFrame.MO1), kline(TimeFrame.M1)],
+            {"BTCUSDT/kline:1m": 2, "BTCUSDT/kline:1M": 1},
+        ),
+        ([quote(0)], {"BTCUSDT/quote": 1}),
+    ],
+)
+def test_what_tells_feeds_of_a_kind_apart(rows: list[Event], names: dict[str, int]) -> None:
+    feeds = counted(Batch.of(rows))
+    assert {name: feed.events for name, feed in feeds.items()} == names
+
+
+def test_one_symbol_on_two_markets_is_two_feeds() -> None:
+    counters = FeedCounters()
+    linear = trades([0], exchange=Exchange.BYBIT, market=Market.LINEAR)
+    counters.count(Bundle(ORIGIN, 1, NOON, [trades([0])]))
+    counters.count(Bundle(linear.origins[0][0], 1, NOON, [linear]))
+    assert {name: feed.events for name, feed in counters.feeds.items()} == {
+        "binance/spot/BTCUSDT/trade": 1,
+        "bybit/linear/BTCUSDT/trade": 1,
+    }
+
+
+def test_gaps_count_with_the_feed_they_hit() -> None:
+    name = "binance/spot/BTCUSDT/trade"
+    feeds = counted(trades([0]), Batch.of([gap(name), gap(name), gap("other")]))
+    assert (feeds["BTCUSDT/trade"].events, feeds["BTCUSDT/trade"].gaps) == (1, 2)
+    assert (feeds["other"].events, feeds["other"].gaps) == (0, 1)
+
+
+def test_a_feed_that_is_expected_is_listed_before_it_delivers() -> None:
+    counters = FeedCounters()
+    name = "binance/spot/BTCUSDT/trade"
+    expected = counters.expect(name)
+    assert counters.feeds == {name: FeedCounts(name)}
+    counters.count(Bundle(ORIGIN, 1, NOON, [trades([0])]))
+    assert counters.feeds == {name: expected}
+    assert expected.events == 1
+
+
+def test_lag_is_none_without_exchange_time_and_may_be_negative() -> None:
+    assert counted(Batch.of([book(None)]))["BTCUSDT/book"].lag is None
+    feeds = counted(trades([0], exchange_time=NOON + 1_200))
+    assert feeds["BTCUSDT/trade"].lag == -1_200
