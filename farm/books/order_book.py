@@ -6,7 +6,9 @@ Each side is sorted best *last*, so that the busy end of the book is the cheap e
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import Any
 
 from farm.entities import AnyLevel, OrderBookLevel
 from farm.types import Number
@@ -14,13 +16,22 @@ from farm.types import Number
 __all__ = ["BookSide", "Levels"]
 
 
+def _itself(price: Number) -> Number:
+    return price
+
+
+def _negative(price: Any) -> Any:
+    """Its own inverse, to the last digit: arithmetic would round a Decimal as its context says."""
+    return price.copy_negate() if isinstance(price, Decimal) else -price
+
+
 class BookSide:
     """One side: ``sign`` is 1 for bids and -1 for asks, which makes the best key the largest."""
 
-    __slots__ = ("_keys", "_sign", "_sizes")
+    __slots__ = ("_key", "_keys", "_sizes")
 
     def __init__(self, sign: int) -> None:
-        self._sign = sign
+        self._key: Callable[[Number], Number] = _itself if sign > 0 else _negative
         self._sizes: dict[Number, Number] = {}
         self._keys: list[Number] = []
 
@@ -30,34 +41,34 @@ class BookSide:
     def replace(self, levels: Iterable[AnyLevel]) -> None:
         """Forget everything and take these levels; those of size 0 are none."""
         self._sizes = {level.price: level.quantity for level in levels if level.quantity}
-        sign = self._sign
-        self._keys = sorted(sign * price for price in self._sizes)
+        self._keys = sorted(map(self._key, self._sizes))
 
     def apply(self, levels: Iterable[AnyLevel]) -> None:
         """Set each level to its absolute size; 0 deletes, and deleting what is not there is normal
         (it was beyond the snapshot's window)."""
-        sizes, keys, sign = self._sizes, self._keys, self._sign
+        sizes, keys, key = self._sizes, self._keys, self._key
         for level in levels:
             price, quantity = level.price, level.quantity
             if quantity:
                 if price not in sizes:
-                    insort(keys, sign * price)
+                    insort(keys, key(price))
                 sizes[price] = quantity
             elif sizes.pop(price, None) is not None:
-                del keys[bisect_left(keys, sign * price)]
+                del keys[bisect_left(keys, key(price))]
 
     def best(self) -> tuple[Number, Number] | None:
         """Price and quantity of the best level, or None."""
         if not self._keys:
             return None
-        price = self._sign * self._keys[-1]
+        price = self._key(self._keys[-1])
         return price, self._sizes[price]
 
     def top(self, depth: int | None = None) -> list[OrderBookLevel]:
         """The best `depth` levels, best first; all of them for None."""
-        sign, sizes = self._sign, self._sizes
+        sizes = self._sizes
         keys = self._keys if depth is None else self._keys[-depth:] if depth > 0 else []
-        return [OrderBookLevel(sign * key, sizes[sign * key]) for key in reversed(keys)]
+        prices = map(self._key, reversed(keys))
+        return [OrderBookLevel(price, sizes[price]) for price in prices]
 
 
 class Levels:

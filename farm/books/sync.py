@@ -230,9 +230,8 @@ class DiffSync(BookSync):
         self.verdict = BookVerdict.VERIFIED
         pending, self._buffer = buffer, deque()
         self._took(update)
-        for diff in pending:  # steps 4 and 5
-            if self._synced:
-                self._step(diff)
+        for diff in pending:  # steps 4 and 5; gathered again, if a quote contradicts the book
+            self._diff(diff)
 
     def _step(self, update: BookUpdate) -> None:
         local = self._update_id
@@ -256,7 +255,8 @@ class SnapshotSync(BookSync):
     1. On a snapshot, at any time, replace the whole book.
     2. ``u = 1`` is a restart of the service: the message replaces the book, whatever its type
        (the parser marks it as a snapshot).
-    3. On a delta ``u`` must be one more than the last; ``seq`` must not fall.
+    3. On a delta ``u`` must be one more than the last; ``seq`` must not fall. An old ``u`` under
+       a new ``seq`` is no repeat: the service restarted, and its ``u = 1`` was missed.
     4. On a break subscribe the topic again and wait for its snapshot.
     """
 
@@ -291,7 +291,7 @@ class SnapshotSync(BookSync):
             self._levels.apply(update.bid_levels, update.ask_levels)
             self.applied += 1
             self._took(update)
-        elif update.last_id <= last and not falls:
+        elif update.last_id <= last and update.sequence == self._sequence:
             self.repeats += 1
         else:
             self._broken(update, last + 1, update.last_id - 1)
@@ -310,6 +310,9 @@ class WholeBookSync(BookSync):
     def lost(self, time: Nanoseconds) -> None:  # noqa: ARG002
         """Stale until the next message, which is whole."""
         self._stale()
+
+    def _ask(self, time: Nanoseconds) -> None:
+        """Nothing is asked for: the next message comes by itself."""
 
     def _forget(self) -> None:
         """Nothing is gathered."""

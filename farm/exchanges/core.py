@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -247,6 +248,7 @@ class CoreSession(ABC):
     ) -> None:
         """A frame of no stream that has a route."""
         if name is None:
+            self._ordinal = ordinal  # the place of what an answer shows
             unknown = self._control(raw, time, harvest)
             if unknown is not None:
                 self._keep(raw, time, ordinal, unknown, "no message known here", harvest)
@@ -267,15 +269,13 @@ class CoreSession(ABC):
         self, raw: bytes, time: Nanoseconds, ordinal: int, error: Exception, harvest: Harvest
     ) -> None:
         """A frame raised in its parser: of an unknown type, or malformed and so quarantined."""
-        try:
+        name = unknown = None
+        with suppress(*PARSE_ERRORS):
             name = self._stream_name(raw)
             unknown = self._unknown_kind(raw)
-        except PARSE_ERRORS:
-            name = unknown = None
         self._keep(raw, time, ordinal, unknown or MALFORMED, str(error), harvest)
         route = self._routes.get(name) if name is not None else None
-        if route is not None and unknown is None and route.kind is not DataType.BOOK:
-            # A hole in a book shows in its ids, and its gap is made there.
+        if route is not None and unknown is None and not route.stream.shows_holes:
             harvest.gaps(
                 [
                     stream_gap(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
@@ -13,7 +13,7 @@ from farm.entities import Event, Level
 from farm.exchanges.streams import Stream
 from farm.types import Nanoseconds, NumberMode
 
-__all__ = ["MS", "Parser", "exactly", "number_type"]
+__all__ = ["MS", "Id", "Millis", "Parser", "exactly", "number_type"]
 
 MS = 1_000_000
 """Nanoseconds in a millisecond, the unit of all venue times here."""
@@ -21,8 +21,15 @@ MS = 1_000_000
 Parser = Callable[[bytes, Stream, Nanoseconds, int, list[Any]], None]
 """Parse one frame: (raw, stream, receive time, ordinal, rows to append to)."""
 
+Id: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""An id or a count, as columns hold it."""
+
+Millis: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=(2**63 - 1) // MS)]
+"""A venue's time: milliseconds since the epoch, of which the nanoseconds fit a column."""
+
 # msgspec takes "NaN" and "inf" for numbers; bounds refuse both in C, at no cost that shows.
 _FLOAT = Annotated[float, msgspec.Meta(ge=0.0, le=1e300)]
+_LARGEST = Decimal("1e300")  # the same bound; far beyond it Decimal arithmetic overflows
 
 
 def number_type(mode: NumberMode) -> Any:
@@ -33,7 +40,8 @@ def number_type(mode: NumberMode) -> Any:
 def exactly(mode: NumberMode, kind: type[Event], parse: Parser) -> Parser:
     """`parse`, and in Decimal mode a check of what it made: msgspec cannot bound Decimals.
 
-    ValueError for NaN, infinities and negative numbers; rows of the bad frame are taken back.
+    ValueError for NaN, infinities, negative numbers and those out of all range; rows of the bad
+    frame are taken back.
     """
     if mode is NumberMode.FLOAT:
         return parse
@@ -61,7 +69,7 @@ def exactly(mode: NumberMode, kind: type[Event], parse: Parser) -> Parser:
 
 
 def _check(name: str, value: Decimal | None) -> None:
-    if value is not None and not (value.is_finite() and value >= 0):
+    if value is not None and not (value.is_finite() and 0 <= value <= _LARGEST):
         raise ValueError(f"{name} is {value}, not a number that a price or quantity can have")
 
 

@@ -63,6 +63,7 @@ class Outages:
     def __init__(self, statuses: dict[str, StreamStatus]) -> None:
         self._statuses = statuses
         self._opened_at: Nanoseconds = 0
+        self._refused: set[str] = set()  # streams whose refusal is on record
 
     def opened(self, time: Nanoseconds) -> None:
         """A new epoch: nothing is back yet."""
@@ -71,24 +72,30 @@ class Outages:
     def closed(self, last_good: Nanoseconds) -> None:
         """The connection ended; every stream that was subscribed is down since `last_good`."""
         for status in self._statuses.values():
-            subscribed = status.state in (StreamState.ACKNOWLEDGED, StreamState.LIVE)
-            if subscribed and status.down_since is None:
+            if self._is_subscribed(status) and status.down_since is None:
                 status.down_since = last_good
 
     def back(self, statuses: Iterable[StreamStatus], time: Nanoseconds, ordinal: int) -> list[Gap]:
         """These streams are subscribed again: the records of what they missed."""
-        return [
-            self._gap(status, GapCause.DISCONNECT, time, ordinal)
-            for status in statuses
-            if status.down_since is not None
-        ]
+        gaps = []
+        for status in statuses:
+            self._refused.discard(status.stream.name)
+            if status.down_since is not None:
+                gaps.append(self._gap(status, GapCause.DISCONNECT, time, ordinal))
+        return gaps
 
     def refused(
         self, statuses: Iterable[StreamStatus], time: Nanoseconds, ordinal: int
     ) -> list[Gap]:
-        """The venue refused these streams: all of them is missing, with no end in sight."""
+        """The venue refused these streams: all of them is missing, with no end in sight.
+
+        A refusal is recorded once, not again by every connection that asks again.
+        """
         gaps = []
         for status in statuses:
+            if status.stream.name in self._refused:
+                continue
+            self._refused.add(status.stream.name)
             if status.down_since is None:
                 status.down_since = self._opened_at
             gap = self._gap(status, GapCause.REFUSED, time, ordinal)
@@ -103,8 +110,11 @@ class Outages:
     def lost(self, item: Lost, ordinal: int) -> list[Gap]:
         """Frames were dropped unparsed: they may have been any stream's, so it is a gap on each.
 
-        ``size`` counts the frames of the whole connection.
+        ``size`` counts the frames of the whole connection. Where no frame was among what was
+        dropped, no stream missed anything.
         """
+        if item.frames == 0:
+            return []
         cause = GapCause.QUARANTINE if item.quarantined else GapCause.OVERFLOW
         return [
             stream_gap(
@@ -118,8 +128,15 @@ class Outages:
                 frames=item.frames,
             )
             for status in self._statuses.values()
-            if status.state in (StreamState.ACKNOWLEDGED, StreamState.LIVE)
+            if self._is_subscribed(status)
         ]
+
+    def _is_subscribed(self, status: StreamStatus) -> bool:
+        """Whether the venue sends this stream in this epoch; also while it is subscribed anew."""
+        if status.state in (StreamState.ACKNOWLEDGED, StreamState.LIVE):
+            return True
+        delivered = status.last_time is not None and status.last_time >= self._opened_at
+        return status.state is StreamState.REQUESTED and delivered
 
     def _gap(self, status: StreamStatus, cause: GapCause, time: Nanoseconds, ordinal: int) -> Gap:
         start, status.down_since = status.down_since, None

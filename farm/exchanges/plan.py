@@ -35,8 +35,8 @@ def _fits(streams: list[Stream], rules: MarketRules) -> bool:
         return False
     if rules.request_characters is None:
         return True
-    # Each name travels with two quotes and a comma.
-    return sum(len(stream.name) + 3 for stream in streams) <= rules.request_characters
+    # Each name travels with two quotes and a comma (but for the last), all within brackets.
+    return sum(len(stream.name) + 3 for stream in streams) + 1 <= rules.request_characters
 
 
 def _split(streams: list[Stream], rules: MarketRules) -> list[list[Stream]]:

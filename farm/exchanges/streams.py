@@ -49,6 +49,14 @@ class Stream:
         """What a user sees of it: ``binance/spot/BTCUSDT/kline:1m``."""
         return f"{self.exchange.value}/{self.market.value}/{self.symbol}/{self.spec}"
 
+    @property
+    def shows_holes(self) -> bool:
+        """Whether the ids of a book show what is missing, so that its gap is made there."""
+        return self.procedure in (
+            BookProcedure.SNAPSHOT_BY_REST,
+            BookProcedure.SNAPSHOT_IN_STREAM,
+        )
+
 
 @attrs.frozen
 class StreamTemplate:

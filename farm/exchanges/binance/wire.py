@@ -7,12 +7,12 @@ msgspec skips the rest, so a field that the venue adds changes nothing.
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
 from farm.entities import AggTrade, BookUpdate, Kline, Level, Quote, Trade
-from farm.exchanges.numbers import MS, Parser, exactly, number_type
+from farm.exchanges.numbers import MS, Id, Millis, Parser, exactly, number_type
 from farm.exchanges.streams import BookProcedure, Stream
 from farm.types import BookVerdict, DataType, Nanoseconds, NumberMode, Side
 
@@ -20,6 +20,8 @@ __all__ = ["parser_of", "snapshot_parser"]
 
 N = TypeVar("N")
 P = TypeVar("P")
+
+_TradeId = Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)]  # -1 in a candle without trades
 
 
 class Frame(msgspec.Struct, Generic[P], gc=False):
@@ -31,31 +33,31 @@ class Frame(msgspec.Struct, Generic[P], gc=False):
 class TradeWire(msgspec.Struct, Generic[N], gc=False, tag_field="e", tag="trade"):
     """``<symbol>@trade``. ``m``: the buyer was the maker, so the taker sold."""
 
-    E: int
-    t: int
+    E: Millis
+    t: Id
     p: N
     q: N
-    T: int
+    T: Millis
     m: bool
 
 
 class AggTradeWire(msgspec.Struct, Generic[N], gc=False, tag_field="e", tag="aggTrade"):
     """``<symbol>@aggTrade``: trades ``f`` to ``l``, one taker order at one price."""
 
-    E: int
-    a: int
+    E: Millis
+    a: Id
     p: N
     q: N
-    f: int
-    l: int
-    T: int
+    f: Id
+    l: Id
+    T: Millis
     m: bool
 
 
 class BookTickerWire(msgspec.Struct, Generic[N], gc=False):
     """``<symbol>@bookTicker``: it carries neither type nor time."""
 
-    u: int
+    u: Id
     b: N
     B: N
     a: N
@@ -65,9 +67,9 @@ class BookTickerWire(msgspec.Struct, Generic[N], gc=False):
 class DepthWire(msgspec.Struct, Generic[N], gc=False, tag_field="e", tag="depthUpdate"):
     """``<symbol>@depth``: absolute sizes; 0 deletes a level."""
 
-    E: int
-    U: int
-    u: int
+    E: Millis
+    U: Id
+    u: Id
     b: list[Level[N]]
     a: list[Level[N]]
 
@@ -75,7 +77,7 @@ class DepthWire(msgspec.Struct, Generic[N], gc=False, tag_field="e", tag="depthU
 class PartialDepthWire(msgspec.Struct, Generic[N], gc=False, rename="camel"):
     """``<symbol>@depth20`` and the REST answer of ``/api/v3/depth``: same shape, no time."""
 
-    last_update_id: int
+    last_update_id: Id
     bids: list[Level[N]]
     asks: list[Level[N]]
 
@@ -83,16 +85,16 @@ class PartialDepthWire(msgspec.Struct, Generic[N], gc=False, rename="camel"):
 class CandleWire(msgspec.Struct, Generic[N], gc=False):
     """The candle in a kline event. ``V`` and ``Q`` are what takers bought."""
 
-    t: int
-    T: int
-    f: int
-    L: int
+    t: Millis
+    T: Millis
+    f: _TradeId
+    L: _TradeId
     o: N
     c: N
     h: N
     l: N
     v: N
-    n: int
+    n: Id
     x: bool
     q: N
     V: N
@@ -102,7 +104,7 @@ class CandleWire(msgspec.Struct, Generic[N], gc=False):
 class KlineWire(msgspec.Struct, Generic[N], gc=False, tag_field="e", tag="kline"):
     """``<symbol>@kline_<interval>``."""
 
-    E: int
+    E: Millis
     k: CandleWire[N]
 
 

@@ -82,6 +82,8 @@ class BybitSession(CoreSession):
                 self._acknowledged(reply.req_id, time, harvest)
             else:
                 self._refused(reply.req_id, reply.ret_msg, time, harvest)
+                if not reply.req_id:
+                    return f"{reply.op} refused"
             return None
         return reply.op or "unnamed"
 

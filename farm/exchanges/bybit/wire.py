@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from farm.entities import BookUpdate, Kline, Level, Quote, Trade
-from farm.exchanges.numbers import MS, Parser, exactly, number_type
+from farm.exchanges.numbers import MS, Id, Millis, Parser, exactly, number_type
 from farm.exchanges.streams import Stream
 from farm.types import BookVerdict, DataType, Nanoseconds, NumberMode, Side
 
@@ -30,20 +30,20 @@ _SIDES = {"Buy": Side.BUY, "Sell": Side.SELL}
 class TradeRow(msgspec.Struct, Generic[N], gc=False):
     """One fill. ``S`` is the taker's side, ``BT`` a block trade, ``seq`` the cross sequence."""
 
-    T: int
+    T: Millis
     S: str
     v: N
     p: N
     i: str
     BT: bool | None = None
     RPI: bool | None = None
-    seq: int | None = None
+    seq: Id | None = None
 
 
 class TradesWire(msgspec.Struct, Generic[N], gc=False):
     """``publicTrade.<symbol>``: up to 1,024 fills in match order."""
 
-    ts: int
+    ts: Millis
     data: list[TradeRow[N]]
 
 
@@ -52,24 +52,24 @@ class BookData(msgspec.Struct, Generic[N], gc=False):
 
     b: list[Level[N]]
     a: list[Level[N]]
-    u: int
-    seq: int | None = None
+    u: Id
+    seq: Id | None = None
 
 
 class BookWire(msgspec.Struct, Generic[N], gc=False):
     """``orderbook.<depth>.<symbol>``; ``cts`` is the engine's time, ``ts`` the push's."""
 
     type: str
-    ts: int
+    ts: Millis
     data: BookData[N]
-    cts: int | None = None
+    cts: Millis | None = None
 
 
 class CandleRow(msgspec.Struct, Generic[N], gc=False):
     """One candle; ``timestamp`` is that of its last trade."""
 
-    start: int
-    end: int
+    start: Millis
+    end: Millis
     open: N
     close: N
     high: N
@@ -77,13 +77,13 @@ class CandleRow(msgspec.Struct, Generic[N], gc=False):
     volume: N
     turnover: N
     confirm: bool
-    timestamp: int | None = None
+    timestamp: Millis | None = None
 
 
 class KlinesWire(msgspec.Struct, Generic[N], gc=False):
     """``kline.<interval>.<symbol>``: a closed candle may come together with the one after it."""
 
-    ts: int
+    ts: Millis
     data: list[CandleRow[N]]
 
 
