@@ -231,9 +231,10 @@ class Gap:
 
     ``feed`` names what was hit (``binance/spot/BTCUSDT/trade``), ``edge`` where it was lost
     (``venue``: before it reached us; else the queue or stage within farm). Bounds are ids
-    (``first_id`` to ``last_id``, inclusive) or receive times (``start_time``: the last instant
-    known good, ``end_time``: the first good one again), or both. ``size`` counts ``unit``; None
-    with UNKNOWN where the venue proves nothing. ``repaired`` is set once the rows were filled in.
+    (``first_id`` to ``last_id``, inclusive) or receive times, or both. ``start_time`` and
+    ``end_time``: on the edge ``venue`` the last instant known good and the first good one again,
+    within farm the first and the last that was lost. ``size`` counts ``unit``; None with UNKNOWN
+    where the venue proves nothing. ``repaired`` is set once the rows were filled in.
     """
 
     exchange: Exchange

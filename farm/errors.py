@@ -27,6 +27,7 @@ __all__ = [
     "RestRateLimited",
     "RestTimeout",
     "RestartsExceeded",
+    "StorageFailed",
     "TlsFailed",
     "UnknownFeed",
     "UnknownSymbol",
@@ -147,6 +148,10 @@ class NumberRangeError(FarmError, ValueError):
 
 class DataDirectoryError(FarmError):
     """A data directory that cannot be used: not writable, or written in another number mode."""
+
+
+class StorageFailed(FarmError):
+    """The disk refused a write (full, gone, no rights): weather. The rows are kept."""
 
 
 class RecordingError(FarmError):

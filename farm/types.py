@@ -21,6 +21,7 @@ __all__ = [
     "Side",
     "Symbol",
     "TimeFrame",
+    "Word",
 ]
 
 Symbol: TypeAlias = str
@@ -37,14 +38,21 @@ Nanoseconds: TypeAlias = int
 """Nanoseconds since the epoch, UTC."""
 
 
-class Exchange(Enum):
+class Word(Enum):
+    """An enumeration whose members are cheap to look up: each is one object, so its address will
+    do for a hash, where Enum's own hashes the name in Python code (0.15 us)."""
+
+    __hash__ = object.__hash__
+
+
+class Exchange(Word):
     """A venue."""
 
     BINANCE = "binance"
     BYBIT = "bybit"
 
 
-class Market(Enum):
+class Market(Word):
     """A market of a venue; symbols are unique only within one."""
 
     SPOT = "spot"
@@ -55,7 +63,7 @@ class Market(Enum):
     OPTION = "option"
 
 
-class Side(Enum):
+class Side(Word):
     """The aggressor's side of a trade: BUY lifted the ask, SELL hit the bid.
 
     UNKNOWN stands for a value that the venue never documented; the text is counted by the parser.
@@ -66,7 +74,7 @@ class Side(Enum):
     UNKNOWN = "unknown"
 
 
-class OrderType(Enum):
+class OrderType(Word):
     """What kind of order made a Binance futures fill (field ``X``)."""
 
     MARKET = "market"
@@ -75,7 +83,7 @@ class OrderType(Enum):
     UNKNOWN = "unknown"
 
 
-class TimeFrame(Enum):
+class TimeFrame(Word):
     """The length of a candle. Months are ``1M``, minutes ``1m``: case matters."""
 
     S1 = "1s"
@@ -96,7 +104,7 @@ class TimeFrame(Enum):
     MO1 = "1M"
 
 
-class DataType(Enum):
+class DataType(Word):
     """A kind of event."""
 
     TRADE = "trade"
@@ -107,14 +115,14 @@ class DataType(Enum):
     GAP = "gap"
 
 
-class NumberMode(Enum):
+class NumberMode(Word):
     """How prices and quantities are held; one data directory holds one mode."""
 
     FLOAT = "float"
     DECIMAL = "decimal"
 
 
-class BookVerdict(Enum):
+class BookVerdict(Word):
     """What is known about a book.
 
     SYNCING: no snapshot joined yet. VERIFIED: an unbroken chain of ids since a snapshot.
@@ -129,7 +137,7 @@ class BookVerdict(Enum):
     STALE = "stale"
 
 
-class GapCause(Enum):
+class GapCause(Word):
     """Why events are missing."""
 
     DISCONNECT = "disconnect"
@@ -141,7 +149,7 @@ class GapCause(Enum):
     CRASH = "crash"
 
 
-class GapUnit(Enum):
+class GapUnit(Word):
     """What the size of a gap counts; UNKNOWN where the venue proves nothing."""
 
     EVENTS = "events"
@@ -150,7 +158,7 @@ class GapUnit(Enum):
     UNKNOWN = "unknown"
 
 
-class CollectorStatus(Enum):
+class CollectorStatus(Word):
     """Where a connection stands."""
 
     STARTING = "starting"

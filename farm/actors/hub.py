@@ -13,7 +13,7 @@ import attrs
 
 from farm.actors.mailbox import Mailbox
 from farm.batch import Batch
-from farm.bundle import Bundle
+from farm.bundle import Bundle, UnparsedFrame
 from farm.entities import Event
 from farm.monitor.feeds import FeedCounters
 from farm.types import Exchange, Market, Symbol
@@ -65,11 +65,11 @@ class Outlet:
 
 
 class Hub:
-    """Fans bundles out. ``counters`` count what was published."""
+    """Fans bundles out. `counters` count what is published, `keep` gets what was not parsed."""
 
-    def __init__(self, counters: FeedCounters) -> None:
-        self.counters = counters
-        self.unparsed = 0
+    def __init__(self, counters: FeedCounters, keep: Callable[[list[UnparsedFrame]], None]) -> None:
+        self._counters = counters
+        self._keep = keep
         self._outlets: list[Outlet] = [Outlet(self._count)]
         self.stores: list[tuple[Outlet, Mailbox[Bundle]]] = []
 
@@ -105,5 +105,6 @@ class Hub:
                 outlet.seen[connection] = serial
 
     def _count(self, bundle: Bundle) -> None:
-        self.counters.count(bundle)
-        self.unparsed += len(bundle.unparsed)
+        self._counters.count(bundle)
+        if bundle.unparsed:
+            self._keep(bundle.unparsed)

@@ -47,8 +47,11 @@ def lose_batches(
 
 
 def lose_bundles(edge: str) -> Callable[[Bundle | None, Bundle, bool], Bundle]:
-    """How a mailbox of bundles loses them: to a bundle of gaps on `edge`. What told of a loss
-    before, and frames kept unparsed, are passed on: they are records themselves."""
+    """How a mailbox of bundles loses them: to a bundle of gaps on `edge`.
+
+    What told of a loss before is passed on, and so are a quarantined bundle's unparsed frames: they
+    are records themselves. A dropped bundle's frames are the hub's, which keeps them first of all.
+    """
     lose_batch = lose_batches(edge)
 
     def lose(loss: Bundle | None, bundle: Bundle, quarantined: bool) -> Bundle:
@@ -60,7 +63,7 @@ def lose_bundles(edge: str) -> Callable[[Bundle | None, Bundle, bool], Bundle]:
             bundle.serial,
             bundle.receive_time,
             [gaps] if gaps is not None else [],
-            [*(loss.unparsed if loss is not None else ()), *bundle.unparsed],
+            bundle.unparsed if quarantined else [],
             bundle.ended or (loss.ended if loss is not None else None),
         )
 

@@ -93,6 +93,10 @@ class Mailbox(Generic[T]):
         """Items that wait."""
         return self._waiting + sum(not is_loss for _, is_loss in self._head)
 
+    def __bool__(self) -> bool:
+        """True: a mailbox where nothing waits is a mailbox all the same."""
+        return True
+
     def put(self, item: T) -> None:
         """Put an item without waiting; with ``drop_oldest`` older ones may have to go.
 

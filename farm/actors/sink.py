@@ -6,6 +6,7 @@ The stores belong to the pipeline: what is not written yet outlives a crash of t
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol
@@ -17,6 +18,8 @@ from farm.actors.mailbox import Mailbox
 from farm.actors.supervisor import Health
 from farm.batch import Origin
 from farm.bundle import Bundle, UnparsedFrame
+from farm.entities import Gap
+from farm.errors import StorageFailed
 from farm.storage.parquet import ParquetStore
 from farm.storage.unparsed import UnparsedStore
 
@@ -26,6 +29,9 @@ log = logging.getLogger("farm.sink")
 
 CHECK_EVERY = 0.5
 """Seconds between two looks at what is due."""
+
+UNPARSED_EVERY = 60.0
+"""Seconds after which frames that were not parsed are written, be they ever so few."""
 
 UNSTORABLE = "unstorable"
 """The kind under which an event is kept that no Parquet file can hold."""
@@ -46,7 +52,8 @@ class SinkActor:
     """Stores what the hub publishes. At the end of its mailbox everything is written.
 
     `max_pending_bytes` bounds what waits for the disk: beyond it nothing is taken from the
-    mailbox, whose own policy then decides.
+    mailbox, whose own policy then decides. `on_loss` hears of the gaps that came of that. Frames
+    that were not parsed are in `unparsed` already; here they are only written.
     """
 
     name = "sink"
@@ -59,17 +66,21 @@ class SinkActor:
         *,
         run_sync: RunSync = in_thread,
         max_pending_bytes: int = 256 * 2**20,
+        on_loss: Callable[[Gap], None] = lambda _gap: None,
     ) -> None:
         self._store = store
         self._unparsed = unparsed
         self._inbox = inbox
         self._run_sync = run_sync
         self._max_pending = max_pending_bytes
+        self._on_loss = on_loss
         self._taken: tuple[Bundle | None, int] = (None, 0)  # how much of the last bundle is in
+        self._unparsed_written = -math.inf
 
     async def run(self, health: Health) -> None:
-        """Take and write until the mailbox ends; OSError where the disk refuses."""
+        """Take and write until the mailbox ends; StorageFailed where the disk refuses."""
         health.ready()
+        self._unparsed_written = trio.current_time()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write_when_due)
             inbox = self._inbox.reader()
@@ -84,29 +95,40 @@ class SinkActor:
     def _take(self, bundle: Bundle) -> None:
         """Take a bundle in, each part once, even where it is delivered twice."""
         start = self._taken[1] if self._taken[0] is bundle else 0
-        if self._store is not None:
-            now = trio.current_time()
-            for index in range(start, len(bundle.batches)):
-                self._store.add(bundle.batches[index], now)
-                self._taken = (bundle, index + 1)
-        self._unparsed.add(bundle.unparsed)
+        for index in range(start, len(bundle.batches)):
+            batch = bundle.batches[index]
+            if self._store is not None:
+                self._store.add(batch, trio.current_time())
+            if batch.kind is Gap:
+                for gap in batch.rows:
+                    if gap.edge == self._inbox.name:
+                        self._on_loss(gap)
+            self._taken = (bundle, index + 1)
 
     async def _write_when_due(self) -> None:
         while True:
             await trio.sleep(CHECK_EVERY)
+            now = trio.current_time()
             if self._store is not None:
-                for partition in self._store.due(trio.current_time()):
-                    await self._run_sync(partial(self._store.write, partition))
+                for partition in self._store.due(now):
+                    await self._write(partial(self._store.write, partition))
                 self._keep_refused()
-            if self._unparsed.due:
-                await self._run_sync(self._unparsed.write)
+            if self._unparsed.due or now - self._unparsed_written >= UNPARSED_EVERY:
+                await self._write(self._unparsed.write)
+                self._unparsed_written = now
 
     async def _write_all(self) -> None:
         if self._store is not None:
             for partition in self._store.pending():
-                await self._run_sync(partial(self._store.write, partition))
+                await self._write(partial(self._store.write, partition))
             self._keep_refused()
-        await self._run_sync(self._unparsed.write)
+        await self._write(self._unparsed.write)
+
+    async def _write(self, work: Callable[[], Any]) -> None:
+        try:
+            await self._run_sync(work)
+        except OSError as error:
+            raise StorageFailed(f"could not write: {error}") from error
 
     def _keep_refused(self) -> None:
         """What no file can hold is kept beside the frames that could not be parsed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+import attrs
 import trio
 
 from farm.actors.hub import Filter, Outlet
@@ -54,6 +55,7 @@ class Subscription(Generic[E]):
     ) -> None:
         assert self._outlet is not None
         self._pipeline.unsubscribe(self._outlet)
+        self._mailbox.close()  # another task may be waiting for the next batch
 
     def __aiter__(self) -> Subscription[E]:
         return self
@@ -86,7 +88,7 @@ class Subscription(Generic[E]):
         for gap in own:
             known = last.get(gap.feed)
             if known is None:
-                self.gaps.append(gap)
+                self.gaps.append(attrs.evolve(gap))
             else:
                 assert known.size is not None
                 assert gap.size is not None

@@ -137,6 +137,8 @@ class BookKeeper:
         """The bundle and these gaps; the given one stays as it is, for it may be redelivered."""
         known = [gap for batch in bundle.batches if batch.kind is Gap for gap in batch.rows]
         rows = known + gaps
+        for row, gap in enumerate(rows):
+            gap.row = row
         batch = Batch(Gap, rows=rows, origins=[(bundle.origin, len(rows))], numbers=self._numbers)
         others = [batch for batch in bundle.batches if batch.kind is not Gap]
         return attrs.evolve(bundle, batches=[*others, batch])

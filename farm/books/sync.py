@@ -50,6 +50,7 @@ class BookSync(ABC):
         self._exchange_time: Nanoseconds | None = None
         self._receive_time: Nanoseconds | None = None
         self._asked_at: Nanoseconds | None = None
+        self._contradicted_at: Nanoseconds | None = None
         self._last_good: Nanoseconds | None = None
 
     # ---------------------------------------------------------------------------------- procedure
@@ -125,19 +126,29 @@ class BookSync(ABC):
 
     def _broken(self, update: BookUpdate, first_missing: int, last_missing: int) -> None:
         """The chain of ids broke before `update`: record it and go stale."""
+        self._note_hole(self._last_good, update, first_missing, last_missing)
+        self._stale()
+
+    def _note_hole(
+        self,
+        start: Nanoseconds | None,
+        update: BookUpdate,
+        first_missing: int,
+        last_missing: int,
+    ) -> None:
+        """Record that updates are missing before `update`."""
         ids = (first_missing, last_missing) if first_missing <= last_missing else None
         self.gaps.append(
             stream_gap(
                 self.stream,
                 GapCause.SEQUENCE_BREAK,
-                start=self._last_good,
+                start=start,
                 end=update.receive_time,
                 receive_time=update.receive_time,
                 ordinal=update.ordinal,
                 ids=ids,
             )
         )
-        self._stale()
 
     def _contradicted(self, time: Nanoseconds, ordinal: int) -> None:
         """The book and a quote of the same id differ, or the book is crossed: one of them lies."""
@@ -151,8 +162,11 @@ class BookSync(ABC):
                 ordinal=ordinal,
             )
         )
+        before, self._contradicted_at = self._contradicted_at, time
         self._stale()
         self.verdict = BookVerdict.SUSPECT
+        if before is not None and time - before < RESYNC_PATIENCE:
+            self._asked_at = time  # a venue that contradicts itself again is not to be hammered
         self._ask(time)
 
     def _took(self, update: BookUpdate) -> None:
@@ -163,7 +177,7 @@ class BookSync(ABC):
             self._exchange_time = update.exchange_time
         bid, ask = self._levels.bids.best(), self._levels.asks.best()
         crossed = bid is not None and ask is not None and bid[0] >= ask[0]
-        agrees = self.check.book(update.last_id, bid, ask)
+        agrees = not self.shares_quote_ids or self.check.book(update.last_id, bid, ask)
         if crossed or not agrees:
             self._contradicted(update.receive_time, update.ordinal)
         else:
@@ -192,12 +206,30 @@ class DiffSync(BookSync):
         super().__init__(stream)
         self._synced = False
         self._buffer: deque[BookUpdate] = deque()
+        self._newest: BookUpdate | None = None  # of the diffs that came, in the book or not
+
+    def ended(self) -> None:
+        super().ended()
+        self._newest = None
+
+    def lost(self, time: Nanoseconds) -> None:
+        super().lost(time)
+        self._newest = None
 
     def _forget(self) -> None:
         self._synced = False
         self._buffer.clear()
 
     def _diff(self, update: BookUpdate) -> None:
+        before, known = self._newest, len(self.gaps)
+        if before is None or update.last_id > before.last_id:
+            self._newest = update
+        self._advance(update)
+        if before is not None and update.first_id > before.last_id + 1 and len(self.gaps) == known:
+            # A snapshot covers the hole, so the book is whole; the record of diffs is not.
+            self._note_hole(before.receive_time, update, before.last_id + 1, update.first_id - 1)
+
+    def _advance(self, update: BookUpdate) -> None:
         if self._synced:
             self._step(update)  # step 5
         if not self._synced:
@@ -231,7 +263,7 @@ class DiffSync(BookSync):
         pending, self._buffer = buffer, deque()
         self._took(update)
         for diff in pending:  # steps 4 and 5; gathered again, if a quote contradicts the book
-            self._diff(diff)
+            self._advance(diff)
 
     def _step(self, update: BookUpdate) -> None:
         local = self._update_id

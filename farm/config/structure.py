@@ -130,7 +130,11 @@ def _structure_path(value: Any, _: Any) -> Path:
     return Path(value)
 
 
-_ENUM_NAMES = {Exchange: "exchange", Market: "market", NumberMode: "number mode"}
+_ENUM_NAMES: dict[type[Enum], str] = {
+    Exchange: "exchange",
+    Market: "market",
+    NumberMode: "number mode",
+}
 
 
 def _structure_enum(value: Any, enum: type[Enum]) -> Enum:

@@ -56,19 +56,26 @@ class Route:
     stream: Stream
     status: StreamStatus
     parse: Parser
-    kind: DataType
+    slot: int
     live: bool = False
+
+
+# Where the rows of each kind stand in a harvest: a list is quicker than a dict by enumeration.
+_SLOTS = {kind: slot for slot, kind in enumerate(DataType)}
+_BOOK_SLOT, _GAP_SLOT = _SLOTS[DataType.BOOK], _SLOTS[DataType.GAP]
 
 
 class Harvest:
     """What one input gave: rows by kind, in order, and what could not be parsed."""
 
+    __slots__ = ("rows", "unparsed")
+
     def __init__(self) -> None:
-        self.rows: dict[DataType, list[Any]] = {kind: [] for kind in DataType}
+        self.rows: list[list[Any]] = [[] for _ in _SLOTS]
         self.unparsed: list[UnparsedFrame] = []
 
     def gaps(self, gaps: Iterable[Gap]) -> None:
-        self.rows[DataType.GAP].extend(gaps)
+        self.rows[_GAP_SLOT].extend(gaps)
 
 
 class CoreSession(ABC):
@@ -99,6 +106,10 @@ class CoreSession(ABC):
         self._ordinal = 0
         self._now = 0.0
         self._last_time: Nanoseconds = 0
+        # The record of outages that the last input ended. It can be made only once, so it is kept
+        # for the case that the input is delivered again.
+        self._recorded: list[Gap] = []
+        self._last_serial = 0
         self._outages = Outages(self.statuses)
         self._subscriptions = Subscriptions(
             self.statuses, chunk=rules.topics_per_request, send=self._send_request
@@ -155,6 +166,11 @@ class CoreSession(ABC):
     def handle(self, item: Input) -> Bundle | None:
         """Take one input; what it gave, or None."""
         harvest = Harvest()
+        if item.serial and item.serial == self._last_serial:
+            harvest.gaps(self._recorded)  # delivered again after a crash
+        else:
+            self._recorded = []
+        self._last_serial = item.serial
         time, ended = self._last_time, None
         match item:
             case Frames():
@@ -181,7 +197,7 @@ class CoreSession(ABC):
                 harvest.gaps(self._outages.lost(item, self._ordinal))
             case Finished():
                 time = item.time
-                harvest.gaps(self._outages.finished(item.time, self._ordinal))
+                self._record(self._outages.finished(item.time, self._ordinal), harvest)
         return self._bundle(harvest, item, time, ended)
 
     # ------------------------------------------------------------------------------------- inputs
@@ -199,6 +215,8 @@ class CoreSession(ABC):
         self._subscriptions.subscribe(list(self.statuses), item.now)
 
     def _on_tick(self, item: Tick) -> None:
+        if item.epoch > self._epoch:  # its opening was quarantined: nothing is subscribed
+            self._commands.append(Reconnect(item.epoch, "the opening was never processed"))
         if item.epoch != self._epoch:
             return
         self._now = item.now
@@ -221,7 +239,7 @@ class CoreSession(ABC):
                 else:
                     if not route.live:
                         self._goes_live(route, time, ordinal, harvest)
-                    route.parse(raw, route.stream, time, ordinal, rows[route.kind])
+                    route.parse(raw, route.stream, time, ordinal, rows[route.slot])
                     route.status.frames += 1
                     route.status.last_time = time
             except PARSE_ERRORS as error:
@@ -234,14 +252,14 @@ class CoreSession(ABC):
         if item.stream.name not in self.statuses:
             self._add(item.stream)
         try:
-            self._parse_snapshot(item, harvest.rows[DataType.BOOK])
+            self._parse_snapshot(item, harvest.rows[_BOOK_SLOT])
         except PARSE_ERRORS as error:
             self._keep(item.body, item.time, item.ordinal, MALFORMED, str(error), harvest)
 
     def _goes_live(self, route: Route, time: Nanoseconds, ordinal: int, harvest: Harvest) -> None:
         route.live = True
         route.status.state = StreamState.LIVE
-        harvest.gaps(self._outages.back([route.status], time, ordinal))
+        self._record(self._outages.back([route.status], time, ordinal), harvest)
 
     def _other(
         self, name: bytes | None, raw: bytes, time: Nanoseconds, ordinal: int, harvest: Harvest
@@ -261,7 +279,7 @@ class CoreSession(ABC):
             return
         route = self._add(stream)
         self._goes_live(route, time, ordinal, harvest)
-        route.parse(raw, stream, time, ordinal, harvest.rows[route.kind])
+        route.parse(raw, stream, time, ordinal, harvest.rows[route.slot])
         route.status.frames += 1
         route.status.last_time = time
 
@@ -295,17 +313,21 @@ class CoreSession(ABC):
     def _add(self, stream: Stream) -> Route:
         status = StreamStatus(stream)
         self.statuses[stream.name] = status
-        route = Route(stream, status, self._parser(stream), stream.data_type)
+        route = Route(stream, status, self._parser(stream), _SLOTS[stream.data_type])
         self._routes[stream.name.encode()] = route
         return route
 
     def _acknowledged(self, request_id: str, time: Nanoseconds, harvest: Harvest) -> None:
-        confirmed = self._subscriptions.acknowledged(request_id)
-        harvest.gaps(self._outages.back(confirmed, time, self._ordinal))
+        confirmed = self._subscriptions.acknowledged(request_id, self._now)
+        self._record(self._outages.back(confirmed, time, self._ordinal), harvest)
 
     def _refused(self, request_id: str, reason: str, time: Nanoseconds, harvest: Harvest) -> None:
         failed = self._subscriptions.refused(request_id, reason, self._now)
-        harvest.gaps(self._outages.refused(failed, time, self._ordinal))
+        self._record(self._outages.refused(failed, time, self._ordinal), harvest)
+
+    def _record(self, gaps: list[Gap], harvest: Harvest) -> None:
+        harvest.gaps(gaps)
+        self._recorded += gaps
 
     def _send_request(self, request: Request) -> None:
         self._send(self._request_text(request))
@@ -321,7 +343,9 @@ class CoreSession(ABC):
     def _bundle(
         self, harvest: Harvest, item: Input, time: Nanoseconds, ended: str | None
     ) -> Bundle | None:
-        filled = [rows for rows in harvest.rows.values() if rows]
+        filled = [rows for rows in harvest.rows if rows]
+        for row, gap in enumerate(harvest.rows[_GAP_SLOT]):
+            gap.row = row
         if not filled and not harvest.unparsed and ended is None:
             return None
         total = sum(len(rows) for rows in filled)

@@ -48,6 +48,7 @@ class Subscriptions:
         self._send = send
         self._next_id = first_id
         self._pending: dict[str, Request] = {}
+        self._last_answer = -float("inf")
 
     def opened(self) -> None:
         """Forget what was under way: it died with the connection before."""
@@ -71,8 +72,14 @@ class Subscriptions:
         for start in range(0, len(wanted), self._chunk):
             self._request(wanted[start : start + self._chunk], now, subscribes=False)
 
-    def acknowledged(self, request_id: str) -> list[StreamStatus]:
+    def names(self, request_id: str) -> list[str]:
+        """The streams that a request under way names; none for an unknown id."""
+        request = self._pending.get(request_id)
+        return list(request.names) if request is not None else []
+
+    def acknowledged(self, request_id: str, now: float) -> list[StreamStatus]:
         """The venue said yes; the streams that this confirms (none for an unknown id)."""
+        self._last_answer = now
         request = self._pending.pop(request_id, None)
         if request is None or not request.subscribes:
             return []
@@ -88,6 +95,7 @@ class Subscriptions:
         One bad name refuses a whole request, so a request for several is halved and asked again
         until the bad ones stand alone.
         """
+        self._last_answer = now
         request = self._pending.pop(request_id, None)
         if request is None or not request.subscribes:
             return []
@@ -104,8 +112,12 @@ class Subscriptions:
         return failed
 
     def overdue(self, now: float) -> list[Request]:
-        """Requests that no answer came to in time."""
-        return [r for r in self._pending.values() if now - r.made > ACK_DEADLINE]
+        """Requests that no answer came to in time.
+
+        They wait their turn to be sent, so as long as others are answered none is late.
+        """
+        pending = self._pending.values()
+        return [r for r in pending if now - max(r.made, self._last_answer) > ACK_DEADLINE]
 
     def _request(self, names: list[str], now: float, *, subscribes: bool) -> None:
         request = Request(str(self._next_id), names, now, subscribes)

@@ -21,7 +21,8 @@ from farm.actors.sink import SinkActor
 from farm.actors.supervisor import Escalation, LifecycleEvent, Policy, Supervisor
 from farm.batch import Batch
 from farm.config import CollectorConfig
-from farm.errors import ConnectionLost
+from farm.entities import Gap
+from farm.errors import ConnectionLost, StorageFailed
 from farm.exchanges.plan import plan_connections
 from farm.exchanges.registry import rules_of
 from farm.exchanges.rules import MarketRules
@@ -62,7 +63,7 @@ class Pipeline:
         self.environment = environment or Environment()
         self.lines: list[Line] = []
         self.feeds = FeedCounters()
-        self.hub = Hub(self.feeds)
+        self.hub = Hub(self.feeds, lambda frames: self.unparsed.add(frames))
         self.store: ParquetStore | None = None
         self.unparsed = UnparsedStore()
         self.replay = None if recording is None else Replay(*recording, self._open_replayed)
@@ -166,7 +167,13 @@ class Pipeline:
             overflow=self._overflow,
         )
         self.hub.store(mailbox)
-        return SinkActor(self.store, self.unparsed, mailbox, run_sync=self.environment.run_sync)
+        return SinkActor(
+            self.store,
+            self.unparsed,
+            mailbox,
+            run_sync=self.environment.run_sync,
+            on_loss=self._count_loss,
+        )
 
     # ------------------------------------------------------------------------------- subscriptions
     def subscribe(self, wanted: Filter, mailbox: Mailbox[Batch[Any]]) -> Outlet:
@@ -233,8 +240,14 @@ class Pipeline:
             escalation=Escalation(given.escalate),
         )
         return Supervisor(
-            policy, weather=(ConnectionLost,), on_event=self._on_event, rng=self.environment.rng
+            policy,
+            weather=(ConnectionLost, StorageFailed),
+            on_event=self._on_event,
+            rng=self.environment.rng,
         )
+
+    def _count_loss(self, gap: Gap) -> None:
+        self.feeds.expect(gap.feed).gaps += 1
 
     def _on_event(self, event: LifecycleEvent) -> None:
         for line in self.lines:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from contextlib import AsyncExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from farm.actors.connection import ConnectionActor, Wiring
 from farm.actors.snapshots import SnapshotFetcher
@@ -64,10 +65,10 @@ class Venues:
         return self._fetchers[url]
 
     def _budget(self, what: str, url: str, rate: Rate) -> Budget:
-        """The budget of an address, shared by everything that calls it."""
-        key = (what, url)
+        """The budget of a host, shared by everything that calls it."""
+        key = (what, urlsplit(url).netloc)
         if key not in self._budgets:
-            self._budgets[key] = _budget(f"{what} {url}", rate)
+            self._budgets[key] = _budget(" ".join(key), rate)
         return self._budgets[key]
 
 

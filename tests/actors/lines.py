@@ -14,7 +14,7 @@ from farm.actors.mailbox import Mailbox, Overflow, Weighty
 from farm.actors.supervisor import Actor, Health, Policy, Supervisor
 from farm.bundle import Bundle
 from farm.entities import Event, Gap, Trade
-from farm.errors import ConnectionLost
+from farm.errors import ConnectionLost, StorageFailed
 from farm.exchanges.registry import make_session
 from farm.exchanges.session import Closed, Frames, Input, Opened, Session, SnapshotReply
 from tests.exchanges.feeding import BINANCE_SPOT, text
@@ -90,7 +90,7 @@ def bundle_box(edge: str = "parser>aggregator", max_items: int = 100_000) -> Mai
 async def supervise(*actors: Actor, intensity: int = 5) -> None:
     """Run actors to their end; crashes are met at once."""
     policy = Policy(backoff_initial=1e-9, intensity=intensity)
-    supervisor = Supervisor(policy, weather=(ConnectionLost,))
+    supervisor = Supervisor(policy, weather=(ConnectionLost, StorageFailed))
     async with trio.open_nursery() as nursery:
         for actor in actors:
             nursery.start_soon(supervisor.run, actor)

@@ -171,7 +171,7 @@ async def test_serials_that_do_not_rise_are_discarded() -> None:
 
 async def test_a_crash_in_publishing_reaches_each_outlet_once() -> None:
     rig = Rig(synced().read(binance_trade(1)).read(binance_trade(2)))
-    hub = Hub(FeedCounters())
+    hub = Hub(FeedCounters(), lambda _frames: None)
     seen: list[list[Bundle]] = [[], []]
     store = bundle_box("aggregator>sink")
     left = {9: 1}
@@ -191,7 +191,7 @@ async def test_a_crash_in_publishing_reaches_each_outlet_once() -> None:
     stored = await read_all(store)
     for bundles in (*seen, stored):
         assert serials(bundles) == list(range(3, 11))
-    assert hub.counters.feeds["binance/spot/BTCUSDT/trade"].events == 2
+    assert hub._counters.feeds["binance/spot/BTCUSDT/trade"].events == 2
     assert rig.verdicts == [STALE, STALE]
 
 
@@ -204,7 +204,10 @@ async def test_cancelled_at_any_moment_it_publishes_each_bundle_once() -> None:
             inputs.read(binance_trade(number))
         rig = Rig(inputs)
         rig.inbox.close()
-        hub, store = Hub(FeedCounters()), bundle_box("aggregator>sink", max_items=2)
+        hub, store = (
+            Hub(FeedCounters(), lambda _frames: None),
+            bundle_box("aggregator>sink", max_items=2),
+        )
         hub.store(store)
         rig.actor._publish = hub.publish
         stored: list[Bundle] = []

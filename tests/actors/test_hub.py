@@ -12,7 +12,7 @@ from farm.actors.hub import Filter, Hub
 from farm.actors.losses import lose_batches
 from farm.actors.mailbox import Mailbox
 from farm.batch import Batch, Origin
-from farm.bundle import Bundle
+from farm.bundle import Bundle, UnparsedFrame
 from farm.entities import Event, Gap, Quote, Trade
 from farm.monitor.feeds import FeedCounters
 from farm.types import Exchange, Market
@@ -90,11 +90,16 @@ def test_a_filter_takes_kinds_symbols_and_markets(wanted: Filter, count: int) ->
     assert len(wanted.apply(bundle(1, MIXED, QUOTES))) == count
 
 
+def make_hub() -> Hub:
+    return Hub(FeedCounters(), lambda _frames: None)
+
+
 # Publishing ------------------------------------------------------------------------------------
 
 
 async def test_each_subscriber_gets_its_own_and_shares_the_batches() -> None:
-    hub = Hub(FeedCounters())
+    unparsed: list[UnparsedFrame] = []
+    hub = Hub(FeedCounters(), unparsed.extend)
     all_trades, eth, quotes = (
         Reader(hub, wanting(Trade)),
         Reader(hub, wanting(Trade, symbols=frozenset({"ETHUSDT"}))),
@@ -104,12 +109,12 @@ async def test_each_subscriber_gets_its_own_and_shares_the_batches() -> None:
     assert [b is MIXED for b in await all_trades.got()] == [True]
     assert [b.rows for b in await eth.got()] == [[MIXED[1]]]
     assert [b is QUOTES for b in await quotes.got()] == [True]
-    assert hub.counters.feeds["binance/spot/BTCUSDT/trade"].events == 2
-    assert hub.unparsed == 1
+    assert hub._counters.feeds["binance/spot/BTCUSDT/trade"].events == 2
+    assert unparsed == [frame()]
 
 
 async def test_a_bundle_that_comes_again_reaches_nobody_twice() -> None:
-    hub, store = Hub(FeedCounters()), bundle_box("aggregator>sink")
+    hub, store = make_hub(), bundle_box("aggregator>sink")
     hub.store(store)
     early = Reader(hub, wanting(Trade))
     await hub.publish(bundle(5, MIXED))
@@ -126,11 +131,11 @@ async def test_a_bundle_that_comes_again_reaches_nobody_twice() -> None:
     ]
     assert len(await early.got()) == 3
     assert len(await late.got()) == 3  # it had seen nothing before
-    assert hub.counters.feeds["binance/spot/BTCUSDT/trade"].events == 6
+    assert hub._counters.feeds["binance/spot/BTCUSDT/trade"].events == 6
 
 
 async def test_who_left_gets_nothing_more() -> None:
-    hub = Hub(FeedCounters())
+    hub = make_hub()
     reader, other = Reader(hub, wanting(Trade)), Reader(hub, wanting(Trade))
     await hub.publish(bundle(1, MIXED))
     hub.unsubscribe(reader.outlet)
@@ -139,7 +144,7 @@ async def test_who_left_gets_nothing_more() -> None:
 
 
 async def test_a_slow_subscriber_loses_alone() -> None:
-    hub = Hub(FeedCounters())
+    hub = make_hub()
     slow, quick = Reader(hub, wanting(Trade), max_bytes=100), Reader(hub, wanting(Trade))
     for serial in range(1, 5):
         await hub.publish(bundle(serial, MIXED))
@@ -147,11 +152,11 @@ async def test_a_slow_subscriber_loses_alone() -> None:
     assert {gap.symbol: gap.size for gap in gaps} == {"BTCUSDT": 6, "ETHUSDT": 3, "SOLUSDT": 3}
     assert last is MIXED
     assert [b.kind for b in await quick.got()] == [Trade] * 4
-    assert hub.counters.feeds["binance/spot/BTCUSDT/trade"].gaps == 0
+    assert hub._counters.feeds["binance/spot/BTCUSDT/trade"].gaps == 0
 
 
 async def test_stores_wait_for_room_and_subscribers_do_not() -> None:
-    hub, store = Hub(FeedCounters()), bundle_box("aggregator>sink", max_items=1)
+    hub, store = make_hub(), bundle_box("aggregator>sink", max_items=1)
     hub.store(store)
     reader = Reader(hub, wanting(Trade))
     await hub.publish(bundle(1, MIXED))
@@ -165,7 +170,7 @@ async def test_stores_wait_for_room_and_subscribers_do_not() -> None:
 
 
 async def test_publishing_cancelled_while_it_waits_is_made_good_by_the_next_try() -> None:
-    hub, store = Hub(FeedCounters()), bundle_box("aggregator>sink", max_items=1)
+    hub, store = make_hub(), bundle_box("aggregator>sink", max_items=1)
     hub.store(store)
     reader = Reader(hub, wanting(Trade))
     await hub.publish(bundle(1, MIXED))

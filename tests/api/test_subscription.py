@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 
 from farm import Gap, Quote, Trade, open_farm
 from farm.testing import FakeBinance, Flood, MarketSimulator, Recorded, open_fake
@@ -106,3 +107,19 @@ async def test_a_farm_that_is_left_closes_its_subscriptions() -> None:
                 await until(lambda: farm.stats().totals.events > 10)
             with trio.fail_after(5):
                 await ended.wait()
+
+
+async def test_leaving_a_subscription_ends_who_still_waits_on_it() -> None:
+    async with open_fake(FakeBinance([], symbols=SYMBOLS)) as fake:
+        one = collector("binance", "spot", SYMBOLS, ["trade"], fake)
+        async with open_farm({"collectors": [one]}) as farm, trio.open_nursery() as nursery:
+            batches = farm.subscribe(Trade)
+            got: list[object] = []
+
+            async def read() -> None:
+                got.extend([batch async for batch in batches])
+
+            async with batches:
+                nursery.start_soon(read)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+    assert got == []

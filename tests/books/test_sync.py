@@ -30,7 +30,7 @@ from tests.recordings import payload_file
 def synced() -> Feed:
     """A Binance book that stands at id 100, with 10@1 / 11@1."""
     feed = Feed(FULL)
-    assert feed.update((95, 99), {10: 9}) is SYNCING
+    assert feed.update((95, 100), {10: 9}) is SYNCING
     assert feed.requests() == 1
     assert feed.snapshot(100, {10: 1}, {11: 1}) is VERIFIED
     return feed
@@ -323,3 +323,24 @@ def test_a_book_is_a_copy_of_so_many_levels() -> None:
     assert (book.exchange_time, book.receive_time) == (feed.time, feed.time)
     feed.update((102, 102), {10: 0})
     assert shown(book)[0] == {10: 1, 9: 2}
+
+
+def test_a_hole_that_a_snapshot_covers_is_recorded_all_the_same() -> None:
+    """The book is whole, but who keeps the diffs must hear that one is missing."""
+    feed = Feed(FULL)
+    feed.update((90, 95), {10: 9})
+    assert feed.snapshot(100, {10: 1}, {11: 1}) is VERIFIED
+    assert feed.update((99, 101), {10: 2}) is VERIFIED
+    assert feed.gaps() == [(GapCause.SEQUENCE_BREAK, 96, 98)]
+    assert feed.update((102, 102), {10: 3}) is VERIFIED
+    assert feed.gaps() == []
+
+
+def test_a_venue_that_contradicts_itself_is_not_hammered() -> None:
+    feed = synced()
+    asked = feed.sync.resyncs
+    for number in range(101, 106):
+        feed.quote(number, (10, 5), (11, 1))
+        feed.update((number, number), {10: 2})
+        feed.snapshot(number, {10: 1}, {11: 1})
+    assert feed.sync.resyncs == asked + 1

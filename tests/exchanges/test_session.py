@@ -10,6 +10,7 @@ from farm.exchanges.session import (
     LAST_SERIAL,
     Closed,
     Finished,
+    Frames,
     Opened,
     SendText,
     StreamState,
@@ -289,3 +290,28 @@ def test_a_break_during_a_resync_is_recorded_too() -> None:
     gaps = drive.read(bybit_book("snapshot", 9, [["1", "1"]])).gaps
     assert bounds(gaps) == [("BTCUSDT", GapCause.DISCONNECT, good, drive.time)]
     assert drive.book().verdict is BookVerdict.VERIFIED
+
+
+@venues
+def test_an_input_that_is_delivered_again_makes_the_same_gaps_again(rules: MarketRules) -> None:
+    """A crash after the core must not cost the record of an outage, which is made only once."""
+    drive = Drive(rules, ["trade"], books=False)
+    drive.open()
+    drive.read(trade(rules))
+    drive.close()
+    drive.open(answered=False)
+    (first,) = drive.read(trade(rules)).gaps
+    again = Frames(drive.epoch, drive.time, drive.ordinal - 1, [trade(rules)], 1)
+    drive.serial -= 1
+    outcome = drive.give(again)
+    assert outcome.gaps == [first]
+    assert outcome.only(Trade)
+    assert drive.read(trade(rules)).gaps == []
+
+
+def test_a_connection_whose_opening_was_never_processed_is_opened_again() -> None:
+    drive = Drive(BINANCE_SPOT, ["trade"])
+    drive.open()
+    drive.give(Tick(drive.epoch + 1, drive.time, drive.now))
+    (reconnect,) = drive.reconnects()
+    assert reconnect.epoch == drive.epoch + 1

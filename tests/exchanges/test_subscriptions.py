@@ -44,13 +44,13 @@ def test_an_answer_confirms_the_streams_of_its_request_alone() -> None:
     desk.subject.subscribe(desk.names, 0.0)
     assert desk.states() == {StreamState.REQUESTED}
     second = desk.requests[1]
-    confirmed = desk.subject.acknowledged(second.id)
+    confirmed = desk.subject.acknowledged(second.id, 0.0)
     assert [status.stream.name for status in confirmed] == second.names
     for name, status in desk.statuses.items():
         expected = StreamState.ACKNOWLEDGED if name in second.names else StreamState.REQUESTED
         assert status.state is expected
-    assert desk.subject.acknowledged(second.id) == []  # answered already
-    assert desk.subject.acknowledged("no such id") == []
+    assert desk.subject.acknowledged(second.id, 0.0) == []  # answered already
+    assert desk.subject.acknowledged("no such id", 0.0) == []
     assert desk.subject.refused("no such id", "why", 0.0) == []
 
 
@@ -58,7 +58,7 @@ def test_an_answer_after_the_first_data_takes_nothing_back() -> None:
     desk = Desk(1)
     desk.subject.subscribe(desk.names, 0.0)
     desk.statuses[desk.names[0]].state = StreamState.LIVE
-    assert len(desk.subject.acknowledged(desk.requests[0].id)) == 1
+    assert len(desk.subject.acknowledged(desk.requests[0].id, 0.0)) == 1
     assert desk.states() == {StreamState.LIVE}
 
 
@@ -74,7 +74,7 @@ def test_bad_names_are_found_by_halving_and_no_good_one_suffers(bad: set[int], c
         if refusing & set(request.names):  # one bad name refuses the whole request
             failed += desk.subject.refused(request.id, "handler not found", 1.0)
         else:
-            desk.subject.acknowledged(request.id)
+            desk.subject.acknowledged(request.id, 0.0)
     assert {status.stream.name for status in failed} == refusing
     assert len(failed) == len(refusing)
     assert asked <= -(-30 // chunk) + len(bad) * 2 * 5  # two halves, five levels, each bad name
@@ -99,9 +99,13 @@ def test_a_request_without_an_answer_is_overdue_in_the_end() -> None:
     desk = Desk(15)
     desk.subject.subscribe(desk.names, 100.0)
     first, second = desk.requests
-    desk.subject.acknowledged(first.id)
+    desk.subject.acknowledged(first.id, 0.0)
     assert desk.subject.overdue(100.0 + ACK_DEADLINE) == []
     assert desk.subject.overdue(100.1 + ACK_DEADLINE) == [second]
+    desk.subject.unsubscribe(desk.names[:1], 110.0)
+    desk.subject.acknowledged(desk.requests[-1].id, 114.0)  # others are answered: it may wait
+    assert desk.subject.overdue(114.0 + ACK_DEADLINE) == []
+    assert desk.subject.overdue(114.1 + ACK_DEADLINE) == [second]
     desk.subject.opened()
     assert desk.subject.overdue(1e9) == []
     assert desk.states() == {StreamState.IDLE}
@@ -113,7 +117,7 @@ def test_taking_streams_back_changes_no_state_and_its_refusal_fails_nobody() -> 
     first, second = desk.requests
     assert not first.subscribes
     assert [len(first.names), len(second.names)] == [10, 2]
-    assert desk.subject.acknowledged(first.id) == []
+    assert desk.subject.acknowledged(first.id, 0.0) == []
     assert desk.subject.refused(second.id, "why", 0.0) == []
     assert desk.states() == {StreamState.IDLE}
     assert desk.subject.overdue(1e9) == []

@@ -3,10 +3,13 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import Any
 
+from farm.actors.mailbox import Overflow
 from farm.config import CollectorConfig, Endpoints
 from farm.exchanges.registry import rules_of
-from farm.pipeline import Environment
+from farm.pipeline import Environment, Settings
+from farm.pipeline.line import make_line
 from farm.pipeline.venues import Venues
+from farm.types import Exchange, Market
 from tests.pipeline.test_line import line
 
 NOWHERE = Endpoints(ws="ws://127.0.0.1:9", rest="http://127.0.0.1:9")
@@ -35,3 +38,15 @@ async def test_connections_to_one_address_share_its_budgets() -> None:
     rules = rules_of(collector(NOWHERE).exchange, collector(NOWHERE).market)
     assert first.connect_budget.limit == rules.connect_rate.limit
     assert first.fetcher._client.budget.limit == rules.rest_rate.limit
+
+
+async def test_markets_on_one_host_share_its_budget_of_connections() -> None:
+    async with AsyncExitStack() as stack:
+        venues = Venues(Environment(), stack)
+        limits = set()
+        for market in ("spot", "linear"):
+            rules = rules_of(Exchange.BYBIT, Market(market))
+            one = make_line(market, rules, [], Settings(), overflow=Overflow.DROP_OLDEST)
+            config = CollectorConfig("bybit", market, ["BTCUSDT"], endpoints=NOWHERE)
+            limits.add(id((await venues.connect(one, config))._wiring.connect_budget))
+    assert len(limits) == 1

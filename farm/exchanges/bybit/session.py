@@ -78,7 +78,10 @@ class BybitSession(CoreSession):
             self._pong_due = None
             return None
         if reply.op in ("subscribe", "unsubscribe") and reply.success is not None:
-            if reply.success:
+            # Said of a topic that flows already: what was asked for is so.
+            granted = "already subscribed" in reply.ret_msg
+            alone = len(self._subscriptions.names(reply.req_id)) == 1
+            if reply.success or (granted and alone):
                 self._acknowledged(reply.req_id, time, harvest)
             else:
                 self._refused(reply.req_id, reply.ret_msg, time, harvest)

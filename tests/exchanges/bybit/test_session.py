@@ -109,3 +109,14 @@ def test_ticks_that_come_late_send_one_ping_each() -> None:
 )
 def test_other_messages_are_kept_by_their_op(reply: dict[str, object], kind: str) -> None:
     assert [kept.kind for kept in opened().read(text(reply)).unparsed] == [kind]
+
+
+def test_a_topic_that_is_subscribed_already_is_granted() -> None:
+    drive = opened(answered=False)
+    for request in drive.sent():
+        drive.read(drive.refused(request, "error:already subscribed,topic:x"))
+    while requests := drive.sent():  # several were refused together: each is asked for alone
+        for request in requests:
+            drive.read(drive.refused(request, "error:already subscribed,topic:x"))
+    states = {status.state for status in drive.session.statuses.values()}
+    assert states == {StreamState.ACKNOWLEDGED}
