@@ -24,7 +24,7 @@ from farm.api.farm import Farm, open_farm
 from farm.api.stats import BookStats, ConnectionStats, FarmStats, FeedStats, Totals
 from farm.api.subscription import Subscription
 from farm.batch import Batch, concat
-from farm.config import CollectorConfig, Endpoints, FarmConfig, load_config
+from farm.config import CollectorConfig, ConfigErrors, Endpoints, FarmConfig, load_config
 from farm.entities import (
     AggTrade,
     BookUpdate,
@@ -40,6 +40,8 @@ from farm.errors import (
     ConfigError,
     DataDirectoryError,
     FarmError,
+    LocalProtocolError,
+    NumberRangeError,
     RecordingError,
     RestartsExceeded,
     UnknownFeed,
@@ -69,6 +71,7 @@ __all__ = [
     "CollectorConfig",
     "CollectorStatus",
     "ConfigError",
+    "ConfigErrors",
     "ConnectionStats",
     "DataDirectoryError",
     "DataType",
@@ -83,8 +86,10 @@ __all__ = [
     "GapCause",
     "GapUnit",
     "Kline",
+    "LocalProtocolError",
     "Market",
     "NumberMode",
+    "NumberRangeError",
     "OrderBook",
     "OrderBookLevel",
     "OrderType",

@@ -164,6 +164,8 @@ class Batch(Generic[E]):
         """An event, or a part of the batch (step 1 only); slicing copies no column."""
         if isinstance(index, int):
             return self.rows[index]
+        if not isinstance(index, slice):
+            raise TypeError(f"a batch has places and slices; columns are in .columns[{index!r}]")
         start, stop, step = index.indices(len(self))
         if step != 1:
             raise ValueError("a batch can be sliced with a step of 1 only")

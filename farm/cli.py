@@ -1,7 +1,8 @@
 """The command line: ``farm demo``, ``farm run``, ``farm replay``, ``farm config schema``.
 
-Exit codes: 0 for a run that ended as it should, 1 for one that failed, 2 for a command line or a
-configuration that can't be used, 130 where Ctrl-C had to be pressed twice.
+Exit codes: 0 for a run that ended as it should, 1 for one that failed (a recording or a data
+directory that can't be used among others), 2 for a command line or a configuration that can't be
+used, 130 where Ctrl-C had to be pressed twice.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from farm.api.farm import Farm, open_farm, open_replay
 from farm.config import FarmConfig, load_config
 from farm.config.schema import config_schema
 from farm.errors import ConfigError, FarmError
+from farm.exchanges.registry import MARKETS
 from farm.groups import raise_sole_leaf
 from farm.pipeline import Settings
 from farm.report import Reporter
@@ -55,7 +57,7 @@ app.command(config_app)
 AsJson = Annotated[
     bool, Parameter(name="--json", negative=(), help="Print one JSON object on stdout.")
 ]
-DataOption = Annotated[Path | None, Parameter(help="Directory for Parquet files.")]
+DataOption = Annotated[str | None, Parameter(help="Directory for Parquet files.")]
 
 
 @app.command
@@ -69,9 +71,9 @@ async def demo(
 ) -> int:
     """Collect from fake exchanges on this machine: Binance spot and Bybit linear, three symbols
     each, into Parquet. Needs no network. Without --data the files go to demo-data/<time>."""
-    if not 0 < seconds < float("inf"):
-        return _usage(f"--seconds: {seconds} is no length of time")
-    directory = data or Path("demo-data", datetime.now(UTC).strftime("%Y%m%dT%H%M%S"))
+    _see_positive("--seconds", seconds)
+    _see_positive("--rate", rate)
+    directory = _directory(data) or Path("demo-data", datetime.now(UTC).strftime("%Y%m%dT%H%M%S"))
     reporter = Reporter("farm demo", as_json=as_json)
     async with _fake_exchanges(seed, rate) as endpoints:
         config = load_config(
@@ -102,11 +104,12 @@ async def run(
     exchange: Annotated[str | None, Parameter(help="binance or bybit.")] = None,
     market: Annotated[str | None, Parameter(help="spot or linear.")] = None,
     symbols: Annotated[
-        list[str] | None, Parameter(consume_multiple=True, help="Such as BTCUSDT ETHUSDT.")
+        list[str] | None,
+        Parameter(consume_multiple=True, negative=(), help="Such as BTCUSDT ETHUSDT."),
     ] = None,
     streams: Annotated[
         list[str] | None,
-        Parameter(consume_multiple=True, help="Such as trade quote book kline:1m."),
+        Parameter(consume_multiple=True, negative=(), help="Such as trade quote book kline:1m."),
     ] = None,
     data: DataOption = None,
     numbers: Annotated[NumberMode | None, Parameter(help="How numbers are held.")] = None,
@@ -115,6 +118,9 @@ async def run(
 ) -> int:
     """Collect from live endpoints until Ctrl-C; pressed once it stores what was received, pressed
     twice it quits at once."""
+    if seconds is not None:
+        _see_positive("--seconds", seconds)
+    directory = _directory(data)
     chosen = {"exchange": exchange, "market": market, "symbols": symbols, "streams": streams}
     given = {name: _words(value) for name, value in chosen.items() if value is not None}
     if config is not None and given:
@@ -123,7 +129,7 @@ async def run(
         return _usage("give a configuration file, or --exchange, --market and --symbols")
     document: Any = config if config is not None else {"collectors": [given]}
     loaded = load_config(document)
-    changes = {"data": data and data.absolute(), "numbers": numbers}
+    changes = {"data": directory and directory.absolute(), "numbers": numbers}
     loaded = _changed(loaded, {name: value for name, value in changes.items() if value})
     reporter = Reporter("farm run", as_json=as_json)
     if loaded.data is None:
@@ -136,19 +142,18 @@ async def replay(
     file: Annotated[Path, Parameter(help="A recording: *.log.gz or *.jsonl.gz.")],
     /,
     *,
-    exchange: Annotated[Exchange | None, Parameter(help="Where the file doesn't say.")] = None,
-    market: Annotated[Market | None, Parameter(help="Where the file doesn't say.")] = None,
+    exchange: Annotated[str | None, Parameter(help="Where the file doesn't say.")] = None,
+    market: Annotated[str | None, Parameter(help="Where the file doesn't say.")] = None,
     data: DataOption = None,
     numbers: Annotated[NumberMode, Parameter(help="How numbers are held.")] = NumberMode.FLOAT,
     as_json: AsJson = False,
 ) -> int:
     """Play a recording through parser, books and storage, as fast as they take it."""
-    if (exchange is None) != (market is None):
-        return _usage("--exchange and --market go together")
-    known = None if exchange is None or market is None else (exchange, market)
-    settings = Settings(numbers=numbers, data=data)
+    known = _market(exchange, market)
+    settings = Settings(numbers=numbers, data=_directory(data))
     reporter = Reporter(f"farm replay {file.name}", as_json=as_json)
-    return await _collect(open_replay(file, settings, market=known), reporter, data=data)
+    opening = open_replay(file, settings, market=known)
+    return await _collect(opening, reporter, data=settings.data)
 
 
 @config_app.command
@@ -168,6 +173,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         code = _usage(f"{error}{notes}")
     except FarmError as error:
         code = _fail(str(error), 1)
+    except BrokenPipeError:
+        code = 1  # whoever read our output has had enough; stderr may be gone, too
+        sys.stdout = None
+    except OSError as error:
+        code = _fail(f"could not write: {error}", 1)
     except KeyboardInterrupt:
         code = INTERRUPTED
     sys.exit(code if isinstance(code, int) else 0)
@@ -184,12 +194,26 @@ async def _collect(
     """Run a farm and show it, until it ends, the time is over, or the user has had enough."""
     logging.getLogger().addHandler(reporter.log_handler())
     interrupt = Interrupt()
+    started = time.monotonic()
+    failure: FarmError | None = None
     try:
-        farm, elapsed = await _run_farm(opening, reporter, interrupt, seconds)
-    except BaseExceptionGroup as group:
-        raise_sole_leaf(group)
-    more = {"seconds": round(elapsed, 3), "data": str(data) if data else None}
-    reporter.finish(farm.stats(), more)
+        try:
+            await _run_farm(opening, reporter, interrupt, seconds)
+        except BaseExceptionGroup as group:
+            raise_sole_leaf(group)
+    except FarmError as error:
+        if interrupt.farm is None:
+            raise
+        failure = error  # what was collected until then is summed up all the same
+    assert interrupt.farm is not None
+    more: dict[str, Any] = {
+        "seconds": round(time.monotonic() - started, 3),
+        "data": str(data) if data else None,
+        "error": str(failure) if failure else None,
+    }
+    reporter.finish(interrupt.farm.stats(), more)
+    if failure is not None:
+        return _fail(str(failure), 1)
     return INTERRUPTED if interrupt.second else 0
 
 
@@ -198,8 +222,7 @@ async def _run_farm(
     reporter: Reporter,
     interrupt: Interrupt,
     seconds: float | None,
-) -> tuple[Farm, float]:
-    started = time.monotonic()
+) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(interrupt.listen)
         async with opening as farm:
@@ -212,7 +235,6 @@ async def _run_farm(
                         waiting.start_soon(_first_of, interrupt.first.wait, waiting.cancel_scope)
                 watching.cancel_scope.cancel()
         nursery.cancel_scope.cancel()
-    return farm, time.monotonic() - started
 
 
 class Interrupt:
@@ -269,6 +291,30 @@ async def _fake_exchanges(seed: int, rate: float) -> AsyncIterator[dict[str, dic
             await process.wait()
         if process.returncode is None:
             process.kill()
+
+
+def _see_positive(option: str, value: float) -> None:
+    if not 0 < value < float("inf"):
+        raise ConfigError(option, f"{value} must be above 0, and finite")
+
+
+def _directory(data: str | None) -> Path | None:
+    if data is not None and not data.strip():
+        raise ConfigError("--data", f"{data!r} names no directory")
+    return None if data is None else Path(data)
+
+
+def _market(exchange: str | None, market: str | None) -> tuple[Exchange, Market] | None:
+    """The market that --exchange and --market name, if they do."""
+    if exchange is None and market is None:
+        return None
+    if exchange is None or market is None:
+        raise ConfigError("--exchange", "goes together with --market")
+    for rules in MARKETS.values():
+        if rules.key == f"{exchange}/{market}":
+            return rules.exchange, rules.market
+    known = ", ".join(rules.key for rules in MARKETS.values())
+    raise ConfigError("--market", f"{exchange}/{market} is not spoken here; these are: {known}")
 
 
 def _words(value: str | list[str]) -> str | list[str]:

@@ -26,6 +26,7 @@ __all__ = ["Reporter", "summary_object"]
 REFRESH = 0.5  # seconds between two looks at a terminal's table
 LINE_EVERY = 5.0  # seconds between two plain lines
 
+_NUMBER_WIDTHS = {"events": 7, "per s": 6, "lag ms": 6, "gaps": 4, "checks": 6}
 _VERDICT_STYLE = {
     BookVerdict.VERIFIED.value: "green",
     BookVerdict.SYNCING.value: "yellow",
@@ -33,7 +34,7 @@ _VERDICT_STYLE = {
     BookVerdict.SUSPECT.value: "bold red",
     BookVerdict.STALE.value: "bold red",
 }
-_STATE_STYLE = {"live": "green", "failed": "bold red"}
+_STATE_STYLE = {"live": "green", "down": "bold red", "failed": "bold red"}
 
 
 class Reporter:
@@ -103,7 +104,8 @@ class Reporter:
         rates = self._rates(stats, now)
         head = Text(f"{self._title}   {now - started:.0f} s   ", style="bold")
         head.append(_connections_text(stats))
-        return Group(head, self._table(stats, rates), _totals_text(stats))
+        # The totals come first: a small screen cuts the table at its end.
+        return Group(head, _totals_text(stats), self._table(stats, rates))
 
     def _rates(self, stats: FarmStats, now: float) -> dict[str, float]:
         """Events a second since the last look."""
@@ -120,8 +122,8 @@ class Reporter:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name in ("feed", "state", "book"):
             table.add_column(name, no_wrap=True)
-        for name in ("events", "per s", "lag ms", "gaps", "checks"):
-            table.add_column(name, justify="right", no_wrap=True)
+        for name, width in _NUMBER_WIDTHS.items():  # where it is narrow, names give way
+            table.add_column(name, justify="right", no_wrap=True, min_width=width)
         for feed in stats.feeds:
             rate = rates.get(feed.feed, feed.rate)
             table.add_row(

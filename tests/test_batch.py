@@ -170,6 +170,8 @@ def test_mistakes_are_refused() -> None:
         concat([Batch.of([trade()]), Batch.of([trade()], numbers=NumberMode.DECIMAL)])
     with pytest.raises(ValueError, match="step"):
         Batch.of([trade()])[::2]
+    with pytest.raises(TypeError, match=r"columns\['price'\]"):
+        Batch.of([trade()])["price"]  # type: ignore[call-overload]
     with pytest.raises(msgspec.DecodeError):
         Batch.from_msgpack(b"\xc1")
 

@@ -113,6 +113,15 @@ def test_replay_says_what_it_misses(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "name its exchange and market: binance/spot" in result.stderr
     assert farm("replay", log, "--exchange", "binance").returncode == 2
+    whole = recording("binance_spot_btcusdt_20240808.log.gz").read_bytes()
+    (tmp_path / "cut.log.gz").write_bytes(whole[:30_000])
+    market = ("--exchange", "binance", "--market", "spot")
+    cut = farm("replay", tmp_path / "cut.log.gz", *market, "--data", tmp_path / "cut", "--json")
+    assert cut.returncode == 1
+    assert "cut.log.gz" in cut.stderr
+    summary = json.loads(cut.stdout)  # what was read before the damage is stored, and summed up
+    assert "damaged gzip" in summary["error"]
+    assert stored_counts(tmp_path / "cut") == summary_counts(summary)
     missing = farm("replay", tmp_path / "no.log")
     assert missing.returncode == 1
     assert "no.log" in missing.stderr
@@ -150,6 +159,10 @@ def test_a_broken_configuration_is_named_and_ends_with_2(
         (["run", "--exchange", "kraken", "--market", "spot", "--symbols", "A"], "kraken"),
         (["run", "missing.toml"], "missing.toml"),
         (["demo", "--seconds", "0"], "--seconds"),
+        (["demo", "--rate", "-5"], "--rate"),
+        (["demo", "--data", ""], "--data"),
+        (["run", "x.toml", "--seconds", "nan"], "--seconds"),
+        (["replay", "x.log", "--exchange", "binance", "--market", "usdm"], "binance/usdm"),
         (["demo", "--seconds", "soon"], "soon"),
         (["replay"], "FILE"),
         (["nonsense"], "nonsense"),

@@ -166,6 +166,18 @@ class Mailbox(Generic[T]):
         self._growing = self._lose(self._growing, item, False)
         self._head.append((self._growing, True))
 
+    def _keep_oldest(self) -> None:
+        """Put the oldest item out of reach of the next drop.
+
+        A reader who is always too slow would otherwise be told of one loss after the other, and
+        never get an item.
+        """
+        if self._receiver.statistics().current_buffer_used:
+            item = self._receiver.receive_nowait()
+            self._waiting -= 1
+            self.nbytes -= item.nbytes
+            self._head.append((item, False))
+
     async def _take(self) -> T:
         """The next item or loss; cancelled, nothing is taken."""
         if self._head:
@@ -174,6 +186,8 @@ class Mailbox(Generic[T]):
             if item is self._growing:
                 self._growing = None
             self.taken += not is_loss
+            if is_loss and not self._head:
+                self._keep_oldest()
             return item
         item = await self._receiver.receive()
         self._waiting -= 1

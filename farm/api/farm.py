@@ -96,9 +96,11 @@ class Farm:
         self._see_open()
         where = _enum(Exchange, exchange), _enum(Market, market)
         wanted = self._kinds(kinds)
-        names = frozenset([symbols] if isinstance(symbols, str) else symbols or ())
+        names = _symbols(symbols)
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError(f"max_bytes must be 1 or more, not {max_bytes!r}")
         for symbol in names:
-            self._market_of(symbol, self._streams(symbol, *where))
+            self._market_of(symbol, where)
         for kind in wanted - {Gap}:
             self._see_collected(kind, names, where)
         self._names += 1
@@ -123,11 +125,11 @@ class Farm:
         symbol, the deepest one is read. Errors as :meth:`subscribe`.
         """
         self._see_open()
-        if depth is not None and depth < 1:
-            raise ValueError(f"depth must be 1 or more, not {depth!r}")
-        streams = self._streams(symbol, _enum(Exchange, exchange), _enum(Market, market))
-        self._market_of(symbol, streams)
-        feeds = {stream.feed for stream in streams}
+        if depth is not None and (not isinstance(depth, int) or depth < 1):
+            raise ValueError(f"depth must be a whole number of 1 or more, not {depth!r}")
+        where = _enum(Exchange, exchange), _enum(Market, market)
+        self._market_of(symbol, where)
+        feeds = {stream.feed for stream in self._streams(symbol, *where)}
         books = [book for book in self._books() if book.stream.feed in feeds]
         if not books:
             raise UnknownFeed(f"no book of {symbol!r} is collected; add 'book' to its streams")
@@ -165,12 +167,15 @@ class Farm:
             and market in (None, status.stream.market)
         ]
 
-    def _market_of(self, symbol: Symbol, streams: list[Stream]) -> None:
+    def _market_of(self, symbol: Symbol, where: tuple[Exchange | None, Market | None]) -> None:
         """See that exactly one market carries the symbol."""
+        streams = self._streams(symbol, *where)
         markets = sorted({f"{s.exchange.value}/{s.market.value}" for s in streams})
         if not markets:
-            known = sorted({stream.symbol for stream in self._streams(None, None, None)})
-            raise UnknownSymbol(f"{symbol!r} is not collected; these are: {', '.join(known)}")
+            known = sorted({stream.symbol for stream in self._streams(None, *where)})
+            raise UnknownSymbol(
+                f"{symbol!r} is not collected{_on(where)}; these are: {', '.join(known) or 'none'}"
+            )
         if len(markets) > 1:
             raise AmbiguousSymbol(symbol, markets)
 
@@ -193,7 +198,7 @@ class Farm:
             if not any(s.data_type is data_type_of(kind) for s in self._streams(symbol, *where)):
                 specs = sorted({stream.spec for stream in self._streams(symbol, *where)})
                 raise UnknownFeed(
-                    f"no stream of {symbol or 'any symbol'} gives {kind.__name__}; "
+                    f"no stream of {symbol or 'any symbol'}{_on(where)} gives {kind.__name__}; "
                     f"collected: {', '.join(specs) or 'nothing'}"
                 )
 
@@ -276,6 +281,24 @@ async def _wind_up(pipeline: Pipeline, guard: trio.CancelScope) -> None:
 
 def _depth(book: BookSync) -> float:
     return math.inf if book.stream.depth is None else book.stream.depth
+
+
+def _symbols(symbols: Iterable[Symbol] | Symbol | None) -> frozenset[Symbol]:
+    if symbols is None:
+        return frozenset()
+    names = frozenset([symbols] if isinstance(symbols, str) else symbols)
+    if not names:
+        raise ValueError("no symbols are asked for; leave symbols out to get them all")
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"a symbol is text, not {name!r}")
+    return names
+
+
+def _on(where: tuple[Exchange | None, Market | None]) -> str:
+    """Which part of the farm was asked, for messages."""
+    asked = [part.value for part in where if part is not None]
+    return f" on {'/'.join(asked)}" if asked else ""
 
 
 def _enum(kind: type[En], value: En | str | None) -> En | None:

@@ -20,7 +20,7 @@ class BookStats:
     """A book's state: its verdict, what it was made of, and the checks it went through.
 
     ``compared`` quotes carried the id of a book update, of which ``wrong`` differed from the
-    book's top.
+    book's top. ``resyncs`` counts how often a book that had stood had to be asked for anew.
     """
 
     verdict: str
@@ -35,7 +35,8 @@ class BookStats:
 @attrs.frozen
 class FeedStats:
     """One feed: ``state`` of its subscription, events and gaps delivered, receive time of the last
-    event (ns), its ``lag`` behind exchange time in ms, events a second since the first."""
+    event (ns), its lag behind exchange time in ms (a difference of two clocks: it may be
+    negative), events a second since the first."""
 
     feed: str
     state: str
@@ -50,7 +51,8 @@ class FeedStats:
 
 @attrs.frozen
 class ConnectionStats:
-    """One connection: ``connects`` counts those that came about, ``failures`` ends by weather."""
+    """One connection, or one of a recording: ``connects`` counts its epochs, ``failures`` those
+    that weather ended."""
 
     name: str
     status: str
@@ -116,7 +118,7 @@ def collect_stats(pipeline: Pipeline) -> FarmStats:
                 gaps=counts.gaps,
                 last_time=counts.last_time,
                 lag_ms=None if counts.lag is None else counts.lag / 1e6,
-                rate=_rate(counts),
+                rate=_rate(counts, pipeline.now()),
                 book=_book(book) if book is not None else None,
             )
         )
@@ -137,22 +139,20 @@ def _totals(pipeline: Pipeline) -> Totals:
     feeds = pipeline.feeds.feeds.values()
     mailboxes = [box for line in pipeline.lines for box in (line.inputs, line.bundles)]
     malformed = pipeline.unparsed.malformed
-    connections = [line.connection for line in pipeline.lines if line.connection is not None]
     return Totals(
-        frames=sum(connection.counters.frames for connection in connections)
-        + (pipeline.replay.frames if pipeline.replay else 0),
+        frames=sum(line.counters.frames for line in pipeline.lines),
         events=sum(feed.events for feed in feeds),
         gaps=sum(feed.gaps for feed in feeds),
         quarantined=malformed + sum(len(box.quarantined) for box in mailboxes),
         unknown=sum(pipeline.unparsed.counts.values()) - malformed,
-        reconnects=sum(max(0, connection.counters.connects - 1) for connection in connections),
+        reconnects=sum(max(0, line.counters.connects - 1) for line in pipeline.lines),
     )
 
 
-def _rate(counts: FeedCounts) -> float | None:
-    if counts.first_time is None or counts.last_time is None:
+def _rate(counts: FeedCounts, now: Nanoseconds) -> float | None:
+    if counts.first_time is None:
         return None
-    seconds = (counts.last_time - counts.first_time) / 1e9
+    seconds = (now - counts.first_time) / 1e9
     return counts.events / seconds if seconds > 0 else None
 
 
@@ -169,15 +169,14 @@ def _book(book: BookSync) -> BookStats:
 
 
 def _connection(line: Line) -> ConnectionStats:
-    counters = line.connection.counters if line.connection is not None else None
     return ConnectionStats(
         name=line.name,
         status=line.status.value,
-        connects=counters.connects if counters else 0,
+        connects=line.counters.connects,
         failures=line.failures,
         crashes=line.crashes,
-        frames=counters.frames if counters else 0,
-        bytes=counters.nbytes if counters else 0,
+        frames=line.counters.frames,
+        bytes=line.counters.nbytes,
         last_error=line.last_error,
     )
 

@@ -54,6 +54,7 @@ class Subscription(Generic[E]):
         traceback: TracebackType | None,
     ) -> None:
         assert self._outlet is not None
+        self._reader = None
         self._pipeline.unsubscribe(self._outlet)
         self._mailbox.close()  # another task may be waiting for the next batch
 
@@ -71,10 +72,11 @@ class Subscription(Generic[E]):
 
         RuntimeError outside the subscription's context.
         """
-        if self._reader is None:
-            raise RuntimeError("open the subscription first: async with farm.subscribe(...)")
+        reader = self._reader
+        if reader is None:
+            raise RuntimeError("a subscription is read within: async with farm.subscribe(...)")
         while True:
-            batch = await self._reader.next()
+            batch = await reader.next()
             if batch.kind is Gap:
                 self._keep(batch)
                 if Gap not in self._wanted.kinds:

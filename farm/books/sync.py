@@ -32,7 +32,8 @@ class BookSync(ABC):
     ``verdict`` is what is known of it now. ``gaps`` and ``wants_resync`` are for the caller to
     take. ``shares_quote_ids`` says whether the venue's quotes have ids of the same space.
     Counters: ``snapshots`` and ``diffs`` seen, ``applied`` (diffs that changed the book),
-    ``repeats`` (diffs older than the book, passed over), ``resyncs`` asked for.
+    ``repeats`` (diffs older than the book, passed over), ``resyncs`` (how often a book that had
+    stood was asked for anew).
     """
 
     shares_quote_ids = False
@@ -122,7 +123,7 @@ class BookSync(ABC):
         if self._asked_at is None or time - self._asked_at > RESYNC_PATIENCE:
             self._asked_at = time
             self.wants_resync = True
-            self.resyncs += 1
+            self.resyncs += self.verdict is not BookVerdict.SYNCING
 
     def _broken(self, update: BookUpdate, first_missing: int, last_missing: int) -> None:
         """The chain of ids broke before `update`: record it and go stale."""

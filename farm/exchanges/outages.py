@@ -72,8 +72,10 @@ class Outages:
     def closed(self, last_good: Nanoseconds) -> None:
         """The connection ended; every stream that was subscribed is down since `last_good`."""
         for status in self._statuses.values():
-            if self._is_subscribed(status) and status.down_since is None:
-                status.down_since = last_good
+            if self._is_subscribed(status):
+                status.state = StreamState.DOWN
+                if status.down_since is None:
+                    status.down_since = last_good
 
     def back(self, statuses: Iterable[StreamStatus], time: Nanoseconds, ordinal: int) -> list[Gap]:
         """These streams are subscribed again: the records of what they missed."""

@@ -160,12 +160,16 @@ Input: TypeAlias = Opened | Frames | SnapshotReply | Tick | Closed | Lost | Fini
 
 # ---------------------------------------------------------------------------------------- state
 class StreamState(Enum):
-    """How far a subscription got. An acknowledgement proves nothing: only LIVE has delivered."""
+    """How far a subscription got. An acknowledgement proves nothing: only LIVE has delivered.
+
+    DOWN: it was subscribed, and its connection is gone.
+    """
 
     IDLE = "idle"
     REQUESTED = "requested"
     ACKNOWLEDGED = "acknowledged"
     LIVE = "live"
+    DOWN = "down"
     FAILED = "failed"
 
 

@@ -8,7 +8,12 @@ import attrs
 import trio
 
 from farm.actors.aggregator import AggregatorActor
-from farm.actors.connection import ConnectionActor, is_droppable, lose_inputs
+from farm.actors.connection import (
+    ConnectionActor,
+    ConnectionCounters,
+    is_droppable,
+    lose_inputs,
+)
 from farm.actors.losses import lose_bundles
 from farm.actors.mailbox import Mailbox, Overflow
 from farm.actors.parser import ParserActor
@@ -41,8 +46,8 @@ _STATUS = {
 class Line:
     """One connection with its actors' state: what outlives their crashes.
 
-    ``connection`` is None where a recording takes its place. ``failures`` counts ends by weather,
-    ``crashes`` those of all its actors.
+    ``connection`` is None where a recording takes its place; ``counters`` are of either.
+    ``failures`` counts ends by weather, ``crashes`` those of all its actors.
     """
 
     name: str
@@ -54,6 +59,7 @@ class Line:
     commands: trio.MemorySendChannel[Command]
     executed: trio.MemoryReceiveChannel[Command]
     connection: ConnectionActor | None = None
+    counters: ConnectionCounters = attrs.field(factory=ConnectionCounters)
     status: CollectorStatus = CollectorStatus.STARTING
     last_error: str = ""
     failures: int = 0

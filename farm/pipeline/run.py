@@ -26,7 +26,7 @@ from farm.errors import ConnectionLost, StorageFailed
 from farm.exchanges.plan import plan_connections
 from farm.exchanges.registry import rules_of
 from farm.exchanges.rules import MarketRules
-from farm.exchanges.session import Finished
+from farm.exchanges.session import Finished, Frames
 from farm.exchanges.streams import Stream
 from farm.groups import raise_sole_leaf
 from farm.monitor.feeds import FeedCounters
@@ -37,7 +37,7 @@ from farm.storage.directory import open_data_directory
 from farm.storage.parquet import ParquetStore
 from farm.storage.replay import Replay, ReplayedLine
 from farm.storage.unparsed import UnparsedStore
-from farm.types import Exchange, Market, Nanoseconds
+from farm.types import CollectorStatus, Exchange, Market, Nanoseconds
 
 __all__ = ["Pipeline"]
 
@@ -69,6 +69,7 @@ class Pipeline:
         self.replay = None if recording is None else Replay(*recording, self._open_replayed)
         self.finished = trio.Event()
         self._drained = False
+        self._ended_at: Nanoseconds | None = None
         self._collectors = collectors
         self._overflow = Overflow.DROP_OLDEST if recording is None else Overflow.BLOCK
         self._subscribers: dict[Outlet, Mailbox[Batch[Any]]] = {}
@@ -89,6 +90,7 @@ class Pipeline:
         except BaseExceptionGroup as group:
             raise_sole_leaf(group)
         finally:
+            self._ended_at = self.now()
             self.finished.set()
 
     async def _run(self, stack: AsyncExitStack, task_status: trio.TaskStatus[None]) -> None:
@@ -125,13 +127,16 @@ class Pipeline:
                         sources.start_soon(self._play, self.replay)
                     task_status.started()
             for line in self.lines:
-                line.inputs.put(Finished(self._now()))
+                line.inputs.put(Finished(self.now()))
                 line.inputs.close()
             stages.cancel_scope.deadline = self._grace()
         if stages.cancel_scope.cancelled_caught:
             log.error("not everything was parsed within the grace period")
 
-    def _now(self) -> Nanoseconds:
+    def now(self) -> Nanoseconds:
+        """The time of this run: the wall's, or the recording's; when it has ended, that of then."""
+        if self._ended_at is not None:
+            return self._ended_at
         if self.replay is not None and self.replay.time is not None:
             return self.replay.time
         return self.environment.wall_clock()
@@ -205,6 +210,7 @@ class Pipeline:
     def _open_replayed(self, replayed: ReplayedLine) -> None:
         rules = rules_of(replayed.exchange, replayed.market)
         line = self._open_line(replayed.name, rules, [], discover=True)
+        line.status = CollectorStatus.RUNNING
         replayed.statuses = line.session.statuses
 
     def _open_line(
@@ -223,11 +229,18 @@ class Pipeline:
         return line
 
     async def _play(self, replay: Replay) -> None:
-        inputs = {line.name: line.inputs for line in self.lines}
+        lines = {line.name: line for line in self.lines}
         for replayed, item in replay.inputs():
-            if replayed.name not in inputs:
-                inputs = {line.name: line.inputs for line in self.lines}
-            await inputs[replayed.name].send(item)
+            if replayed.name not in lines:
+                lines = {line.name: line for line in self.lines}
+            line = lines[replayed.name]
+            line.counters.connects = replayed.epoch
+            if isinstance(item, Frames):
+                line.counters.frames += len(item.frames)
+                line.counters.nbytes += item.nbytes
+            await line.inputs.send(item)
+        for line in self.lines:
+            line.status = CollectorStatus.STOPPED
 
     def _make_supervisor(self) -> Supervisor:
         given = self.settings.supervision

@@ -45,6 +45,7 @@ class Venues:
             open_stream=environment.open_stream,
         )
         line.connection = ConnectionActor(line.name, url, wiring, silence=rules.silence)
+        line.counters = line.connection.counters
         return line.connection
 
     async def _fetcher(

@@ -149,7 +149,19 @@ async def test_a_loss_that_was_delivered_does_not_grow() -> None:
     loss = await reader.next()
     fill(box, range(2, 4))
     assert loss.ids == (0,)
-    assert shown(await drain(box, reader)) == ["overflow1,2", "3"]
+    assert shown(await drain(box, reader)) == ["1", "overflow2", "3"]
+
+
+async def test_a_reader_that_is_always_too_slow_gets_items_between_the_losses() -> None:
+    box = mailbox(max_items=2)
+    reader = box.reader()
+    got = []
+    for start in range(0, 40, 4):
+        fill(box, range(start, start + 4))
+        got.append(await reader.next())
+    kinds = [text.startswith("overflow") for text in shown(got)]
+    assert kinds == [True, False] * 5
+    assert box.offered == box.taken + box.dropped + len(box)
 
 
 async def test_block_waits_for_room() -> None:

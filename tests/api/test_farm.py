@@ -63,7 +63,7 @@ async def test_what_is_not_collected_is_an_error_that_says_what_is() -> None:
     async with open_farm(idle()) as farm:
         with pytest.raises(UnknownSymbol, match=r"'XRPUSDT'.*BTCUSDT, ETHUSDT, SOLUSDT"):
             farm.subscribe(Trade, symbols=["XRPUSDT"])
-        with pytest.raises(UnknownSymbol):
+        with pytest.raises(UnknownSymbol, match=r"on bybit; these are: BTCUSDT, SOLUSDT"):
             farm.book("ETHUSDT", exchange="bybit")
         with pytest.raises(UnknownFeed, match=r"no book of 'ETHUSDT'"):
             farm.book("ETHUSDT")
@@ -77,8 +77,16 @@ async def test_what_is_not_collected_is_an_error_that_says_what_is() -> None:
             farm.subscribe(OrderBook)
         with pytest.raises(ValueError, match="'mars' is no exchange; these are: 'binance'"):
             farm.book("SOLUSDT", exchange="mars")
-        with pytest.raises(ValueError, match="depth must be 1 or more, not 0"):
+        with pytest.raises(ValueError, match="depth must be a whole number of 1 or more, not 0"):
             farm.book("SOLUSDT", depth=0)
+        with pytest.raises(ValueError, match="not '5'"):
+            farm.book("SOLUSDT", depth="5")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="leave symbols out"):
+            farm.subscribe(Trade, symbols=[])
+        with pytest.raises(TypeError, match="a symbol is text, not None"):
+            farm.subscribe(Trade, symbols=[None])  # type: ignore[list-item]
+        with pytest.raises(ValueError, match="max_bytes must be 1 or more, not 0"):
+            farm.subscribe(Trade, max_bytes=0)
 
 
 async def test_a_book_without_data_says_so() -> None:

@@ -23,7 +23,7 @@ async def test_it_must_be_opened_and_only_once() -> None:
         one = collector("binance", "spot", SYMBOLS, ["trade"], fake)
         async with open_farm({"collectors": [one]}) as farm:
             batches = farm.subscribe(Trade)
-            with pytest.raises(RuntimeError, match="open the subscription first"):
+            with pytest.raises(RuntimeError, match="is read within"):
                 await batches.receive()
             async with batches:
                 assert (await batches.receive()).kind is Trade

@@ -128,7 +128,7 @@ def test_a_hole_makes_the_book_stale_until_a_newer_snapshot() -> None:
     assert feed.snapshot(110, {10: 7}) is VERIFIED
     assert shown(feed.sync.book()) == ({10: 8}, {})
     assert feed.gaps() == []
-    assert feed.sync.resyncs == 3
+    assert feed.sync.resyncs == 2
 
 
 def test_a_hole_among_buffered_diffs_is_recorded_and_the_buffer_starts_anew() -> None:

@@ -30,7 +30,7 @@ def test_what_was_subscribed_is_down_until_it_is_back_and_recorded_once() -> Non
     outages, statuses = make(*StreamState)
     outages.closed(last_good=50)
     down = [status for status in statuses if status.down_since is not None]
-    assert [status.state for status in down] == SUBSCRIBED
+    assert [status.state for status in down] == [StreamState.DOWN] * len(SUBSCRIBED)
     gaps = outages.back(statuses, 90, 4)
     assert bounds(gaps) == [(s.stream.symbol, GapCause.DISCONNECT, 50, 90) for s in down]
     assert [(gap.ordinal, gap.unit, gap.size, gap.edge) for gap in gaps] == [
