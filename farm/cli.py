@@ -26,9 +26,10 @@ from cyclopts import Parameter
 
 from farm import __version__
 from farm.api.farm import Farm, open_farm, open_replay
+from farm.api.stats import FarmStats
 from farm.config import FarmConfig, load_config
 from farm.config.schema import config_schema
-from farm.errors import ConfigError, FarmError
+from farm.errors import ConfigError, FarmError, RecordingError
 from farm.exchanges.registry import MARKETS
 from farm.groups import raise_sole_leaf
 from farm.pipeline import Settings
@@ -153,7 +154,7 @@ async def replay(
     settings = Settings(numbers=numbers, data=_directory(data))
     reporter = Reporter(f"farm replay {file.name}", as_json=as_json)
     opening = open_replay(file, settings, market=known)
-    return await _collect(opening, reporter, data=settings.data)
+    return await _collect(opening, reporter, data=settings.data, check=_see_understood)
 
 
 @config_app.command
@@ -190,6 +191,7 @@ async def _collect(
     *,
     seconds: float | None = None,
     data: Path | None = None,
+    check: Callable[[FarmStats], None] = lambda _stats: None,
 ) -> int:
     """Run a farm and show it, until it ends, the time is over, or the user has had enough."""
     logging.getLogger().addHandler(reporter.log_handler())
@@ -201,6 +203,8 @@ async def _collect(
             await _run_farm(opening, reporter, interrupt, seconds)
         except BaseExceptionGroup as group:
             raise_sole_leaf(group)
+        assert interrupt.farm is not None
+        check(interrupt.farm.stats())
     except FarmError as error:
         if interrupt.farm is None:
             raise
@@ -291,6 +295,12 @@ async def _fake_exchanges(seed: int, rate: float) -> AsyncIterator[dict[str, dic
             await process.wait()
         if process.returncode is None:
             process.kill()
+
+
+def _see_understood(stats: FarmStats) -> None:
+    """A recording of which not a single frame was understood is one of something else."""
+    if stats.totals.frames and not stats.totals.events:
+        raise RecordingError("nothing in it was understood: is it of another market?")
 
 
 def _see_positive(option: str, value: float) -> None:

@@ -122,6 +122,8 @@ def test_replay_says_what_it_misses(tmp_path: Path) -> None:
     summary = json.loads(cut.stdout)  # what was read before the damage is stored, and summed up
     assert "damaged gzip" in summary["error"]
     assert stored_counts(tmp_path / "cut") == summary_counts(summary)
+    other = farm("replay", tmp_path / "cut.log.gz", "--exchange", "bybit", "--market", "linear")
+    assert other.returncode == 1
     missing = farm("replay", tmp_path / "no.log")
     assert missing.returncode == 1
     assert "no.log" in missing.stderr

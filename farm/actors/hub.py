@@ -93,15 +93,19 @@ class Hub:
         self._outlets.remove(outlet)
 
     async def publish(self, bundle: Bundle) -> None:
-        """Hand a bundle to everyone who has not seen it."""
+        """Hand a bundle to everyone who has not seen it.
+
+        Stores come first, for they may have to be waited for: what is cancelled in that has been
+        published to nobody, and counted nowhere.
+        """
         connection, serial = bundle.origin.connection, bundle.serial
-        for outlet in self._outlets:
-            if outlet.seen.get(connection, -1) < serial:
-                outlet.deliver(bundle)
-                outlet.seen[connection] = serial
         for outlet, mailbox in self.stores:
             if outlet.seen.get(connection, -1) < serial:
                 await mailbox.send(bundle)
+                outlet.seen[connection] = serial
+        for outlet in self._outlets:
+            if outlet.seen.get(connection, -1) < serial:
+                outlet.deliver(bundle)
                 outlet.seen[connection] = serial
 
     def _count(self, bundle: Bundle) -> None:

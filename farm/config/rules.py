@@ -14,6 +14,7 @@ from farm.config.words import did_you_mean, listed, near, shown, stream_specs_he
 from farm.errors import ConfigError
 from farm.exchanges.registry import MARKETS
 from farm.exchanges.rules import MarketRules
+from farm.exchanges.streams import BookProcedure
 from farm.types import Exchange, Market
 
 __all__ = [
@@ -82,6 +83,22 @@ def stream_faults(specs: Iterable[str], rules: MarketRules) -> Iterator[ConfigEr
                 f"streams[{index}]",
                 f"{spec!r} is the same stream as {first!r} on {rules.key}: keep one of them",
             )
+
+
+def pairing_faults(
+    addresses: Mapping[str, str | None], specs: Iterable[str], rules: MarketRules
+) -> Iterator[ConfigError]:
+    """A book of one server can't be joined with snapshots of another, let alone live ones."""
+    table = rules.streams
+    needs_both = any(
+        table.stream("X", spec).procedure is BookProcedure.SNAPSHOT_BY_REST
+        for spec in specs
+        if spec in table.specs
+    )
+    missing = [name for name, address in addresses.items() if address is None]
+    if needs_both and len(missing) == 1:
+        message = f"missing: a book of {rules.key} needs ws and rest of the same server"
+        yield ConfigError(f"endpoints.{missing[0]}", message)
 
 
 def _no_such_stream(spec: str, rules: MarketRules) -> str:

@@ -17,6 +17,7 @@ from farm.config.rules import (
     SYMBOL_PATTERN,
     address_faults,
     market_faults,
+    pairing_faults,
     stream_faults,
     symbol_faults,
 )
@@ -152,6 +153,9 @@ class CollectorConfig(Table):
             yield from market_faults(*key)
             if rules := MARKETS.get(key):
                 yield from stream_faults(good.get("streams", ()), rules)
+                own = good.get("endpoints", Endpoints())
+                given = {"ws": own.ws, "rest": own.rest}
+                yield from pairing_faults(given, good.get("streams", ()), rules)
 
 
 @attrs.frozen

@@ -114,24 +114,33 @@ class Pipeline:
         self._sources.cancel()
 
     async def _run_lines(self, stack: AsyncExitStack, task_status: trio.TaskStatus[None]) -> None:
+        failure: Exception | None = None
         async with trio.open_nursery() as stages:
             self._stages = stages
-            with self._sources:
-                async with trio.open_nursery() as sources:
-                    venues = Venues(self.environment, stack)
-                    for collector in self._collectors:
-                        for line in self._open_lines(collector):
-                            connection = await venues.connect(line, collector)
-                            sources.start_soon(self._supervisor.run, connection)
-                    if self.replay is not None:
-                        sources.start_soon(self._play, self.replay)
-                    task_status.started()
+            try:
+                await self._run_sources(stack, task_status)
+            except Exception as error:  # noqa: BLE001 (raised again below, once all has flowed out)
+                failure = error
             for line in self.lines:
                 line.inputs.put(Finished(self.now()))
                 line.inputs.close()
             stages.cancel_scope.deadline = self._grace()
         if stages.cancel_scope.cancelled_caught:
             log.error("not everything was parsed within the grace period")
+        if failure is not None:
+            raise failure
+
+    async def _run_sources(self, stack: AsyncExitStack, task_status: trio.TaskStatus[None]) -> None:
+        with self._sources:
+            async with trio.open_nursery() as sources:
+                venues = Venues(self.environment, stack)
+                for collector in self._collectors:
+                    for line in self._open_lines(collector):
+                        connection = await venues.connect(line, collector)
+                        sources.start_soon(self._supervisor.run, connection)
+                if self.replay is not None:
+                    sources.start_soon(self._play, self.replay)
+                task_status.started()
 
     def now(self) -> Nanoseconds:
         """The time of this run: the wall's, or the recording's; when it has ended, that of then."""

@@ -109,7 +109,8 @@ class Replay:
         found = self._book(record)
         if found is None:
             self.ignored += 1
-            log.warning("%s: a snapshot of no book that is replayed: %s", self.path, record.url)
+            where = record.url or "without an address"
+            log.warning("%s: a snapshot of no book that is replayed, %s", self.path, where)
             return
         line, stream = found
         size = len(record.text)
@@ -140,6 +141,8 @@ class Replay:
         line = self._lines.get(record.connection)
         if line is None:
             market = capture_market(record.url) if record.url else self._market
+            if record.url and self._market not in (None, market):
+                log.warning("%s: %s is what the file says it is", self.path, record.url)
             if market not in MARKETS:
                 raise RecordingError(f"{self.path}: {_unspoken(market)}")
             line = ReplayedLine(record.connection.replace(" ", "_"), *market)

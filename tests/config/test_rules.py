@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 
-from farm.config import CollectorConfig, Endpoints, FarmConfig, StorageConfig, SupervisionConfig
+from farm.config import (
+    CollectorConfig,
+    Endpoints,
+    FarmConfig,
+    StorageConfig,
+    SupervisionConfig,
+    load_config,
+)
 from tests.config.documents import collector, document, faults, of_collector
 
 
@@ -162,3 +169,25 @@ def test_queues_are_bounded_by_something() -> None:
         "mailbox_bytes": "0 is too small: at least 1",
         "subscriber_bytes": "-1 is too small: at least 1",
     }
+
+
+@pytest.mark.parametrize(
+    ("exchange", "streams", "given", "missing"),
+    [
+        ("binance", ["book"], "ws", "rest"),
+        ("binance", ["trade", "book"], "rest", "ws"),
+        ("binance", ["trade", "book:20"], "ws", None),
+        ("bybit", ["book"], "ws", None),
+    ],
+)
+def test_a_book_that_needs_snapshots_takes_both_addresses_or_none(
+    exchange: str, streams: list[str], given: str, missing: str | None
+) -> None:
+    """Else a book of a test server would be joined with snapshots of the live one."""
+    url = {"ws": "ws://127.0.0.1:1", "rest": "http://127.0.0.1:1"}[given]
+    one = collector(exchange=exchange, market="spot", streams=streams, endpoints={given: url})
+    if missing is None:
+        assert load_config(document(collectors=[one])).collectors[0].streams == tuple(streams)
+    else:
+        found = faults(document(collectors=[one]))
+        assert list(found) == [f"collectors[0].endpoints.{missing}"]
