@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+
+import trio
+
+from farm import open_farm
+from farm.testing import FakeBinance, MarketSimulator, Recorded, open_fake
+from farm.types import Exchange, Market
+from tests.farms import collector, feed, until
+
+
+def fake(seed: int = 1) -> FakeBinance:
+    market = MarketSimulator(Exchange.BINANCE, Market.SPOT, ["BTCUSDT"], seed=seed, rate=300)
+    return FakeBinance(market, pace=Recorded())
+
+
+async def test_every_configured_feed_is_listed_from_the_start() -> None:
+    async with open_fake(FakeBinance([], symbols=["BTCUSDT"])) as venue:
+        one = collector("binance", "spot", ["BTCUSDT"], ["trade", "kline:1m", "book:20"], venue)
+        async with open_farm({"collectors": [one]}) as farm:
+            await until(lambda: {f.state for f in farm.stats().feeds} == {"acknowledged"})
+            stats = farm.stats()
+    assert [f.feed.split("/")[-1] for f in stats.feeds] == ["book:20", "kline:1m", "trade"]
+    assert {(f.events, f.gaps, f.last_time, f.lag_ms, f.rate) for f in stats.feeds} == {
+        (0, 0, None, None, None)
+    }
+    book = feed(stats, "binance/spot/BTCUSDT/book:20").book
+    assert book is not None
+    assert book.verdict == "syncing"
+    assert feed(stats, "binance/spot/BTCUSDT/trade").book is None
+
+
+async def test_figures_of_a_feed_and_of_its_connection() -> None:
+    async with open_fake(fake()) as venue:
+        one = collector("binance", "spot", ["BTCUSDT"], ["trade", "quote", "book"], venue)
+        async with open_farm({"collectors": [one]}) as farm:
+            await until(lambda: farm.stats().totals.events > 200)
+            stats = farm.stats()
+    trades = feed(stats, "binance/spot/BTCUSDT/trade")
+    assert trades.state == "live"
+    assert trades.events > 0
+    assert trades.rate is not None
+    assert trades.rate > 0
+    assert trades.lag_ms is not None
+    market_time = MarketSimulator(Exchange.BINANCE, Market.SPOT, ["BTCUSDT"], seed=1).start
+    assert trades.last_time is not None
+    behind = (trades.last_time - market_time) / 1e6 - trades.lag_ms  # ms into the market's day
+    assert 0 <= behind < 60_000
+    assert feed(stats, "binance/spot/BTCUSDT/quote").lag_ms is None  # the venue gives no time
+    (connection,) = stats.connections
+    assert (connection.status, connection.connects, connection.crashes) == ("running", 1, 0)
+    assert connection.frames == stats.totals.frames > 0
+    assert connection.bytes > connection.frames
+    assert stats.totals.events == sum(f.events for f in stats.feeds)
+    assert stats.rows_written is stats.files_written is None
+    assert json.loads(json.dumps(stats.to_dict()))["totals"]["events"] == stats.totals.events
+
+
+async def test_a_feed_of_a_dead_connection_is_down_and_its_rate_falls() -> None:
+    async with open_fake(fake()) as venue:
+        one = collector("binance", "spot", ["BTCUSDT"], ["trade"], venue)
+        async with open_farm({"collectors": [one]}) as farm:
+            await until(lambda: farm.stats().totals.events > 20)
+            venue.kill()
+            await until(lambda: farm.stats().feeds[0].state == "down")
+            assert farm.stats().connections[0].status != "running"
+            before = farm.stats().feeds[0].rate
+            assert before is not None
+            await trio.sleep(0.1)
+            after = farm.stats().feeds[0].rate
+            assert after is not None
+            assert after < before
+        assert farm.stats().feeds[0].gaps == 1  # down until the end
+        assert farm.stats() == farm.stats()  # time stands still once the farm has ended
