@@ -10,8 +10,13 @@ from farm.types import Exchange, Market
 from tests.farms import collector, feed, until
 
 
-def fake(seed: int = 1) -> FakeBinance:
-    market = MarketSimulator(Exchange.BINANCE, Market.SPOT, ["BTCUSDT"], seed=seed, rate=300)
+START = 1_700_000_000_000_000_000
+
+
+def fake() -> FakeBinance:
+    market = MarketSimulator(
+        Exchange.BINANCE, Market.SPOT, ["BTCUSDT"], seed=1, rate=300, start=START
+    )
     return FakeBinance(market, pace=Recorded())
 
 
@@ -43,10 +48,9 @@ async def test_figures_of_a_feed_and_of_its_connection() -> None:
     assert trades.rate is not None
     assert trades.rate > 0
     assert trades.lag_ms is not None
-    market_time = MarketSimulator(Exchange.BINANCE, Market.SPOT, ["BTCUSDT"], seed=1).start
     assert trades.last_time is not None
-    behind = (trades.last_time - market_time) / 1e6 - trades.lag_ms  # ms into the market's day
-    assert 0 <= behind < 60_000
+    exchange_ms = trades.last_time / 1e6 - trades.lag_ms  # the market opened at START
+    assert 0 <= exchange_ms - START / 1e6 < 60_000
     assert feed(stats, "binance/spot/BTCUSDT/quote").lag_ms is None  # the venue gives no time
     (connection,) = stats.connections
     assert (connection.status, connection.connects, connection.crashes) == ("running", 1, 0)
