@@ -9,7 +9,6 @@ from farm.testing import FakeBinance, MarketSimulator, Recorded, open_fake
 from farm.types import Exchange, Market
 from tests.farms import collector, feed, until
 
-
 START = 1_700_000_000_000_000_000
 
 
