@@ -115,7 +115,6 @@ class ConnectionActor:
             raise lost
         except ConnectionLost as lost:
             reason = str(lost)
-            log.warning("%s: %s", self.name, reason)
             raise
         except Exception:
             reason = "the connection actor crashed"

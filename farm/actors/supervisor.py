@@ -134,6 +134,7 @@ class Supervisor:
                 if self._is_weather(error):
                     delay = self._pause(storms)
                     storms += 1
+                    log.warning("%s: %s; again in %.1f s", actor.name, error, delay)
                     self._tell(actor, Lifecycle.WEATHER, error, delay)
                 else:
                     crashes.append(now)

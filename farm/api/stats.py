@@ -137,13 +137,15 @@ def collect_stats(pipeline: Pipeline) -> FarmStats:
 
 def _totals(pipeline: Pipeline) -> Totals:
     feeds = pipeline.feeds.feeds.values()
-    mailboxes = [box for line in pipeline.lines for box in (line.inputs, line.bundles)]
+    quarantined = sum(
+        len(line.inputs.quarantined) + len(line.bundles.quarantined) for line in pipeline.lines
+    ) + sum(len(mailbox.quarantined) for _, mailbox in pipeline.hub.stores)
     malformed = pipeline.unparsed.malformed
     return Totals(
         frames=sum(line.counters.frames for line in pipeline.lines),
         events=sum(feed.events for feed in feeds),
         gaps=sum(feed.gaps for feed in feeds),
-        quarantined=malformed + sum(len(box.quarantined) for box in mailboxes),
+        quarantined=malformed + quarantined,
         unknown=sum(pipeline.unparsed.counts.values()) - malformed,
         reconnects=sum(max(0, line.counters.connects - 1) for line in pipeline.lines),
     )

@@ -19,8 +19,9 @@ from farm.types import BookVerdict, GapCause, Nanoseconds
 
 __all__ = ["BookSync", "DiffSync", "SnapshotSync", "WholeBookSync", "make_sync"]
 
-MAX_BUFFERED = 20_000
-"""Diffs kept while a snapshot is awaited: half an hour of a 100 ms stream."""
+MAX_BUFFERED = 3_000
+"""Diffs kept while a snapshot is awaited: five minutes of a 100 ms stream, some 12 MB. A snapshot
+that comes later is newer than what was let go."""
 
 RESYNC_PATIENCE = 15_000_000_000
 """Nanoseconds of received updates after which an unanswered request for a snapshot is repeated."""
@@ -208,10 +209,12 @@ class DiffSync(BookSync):
         self._synced = False
         self._buffer: deque[BookUpdate] = deque()
         self._newest: BookUpdate | None = None  # of the diffs that came, in the book or not
+        self._newest_id = -1  # its last id, remembered through losses
 
     def ended(self) -> None:
         super().ended()
         self._newest = None
+        self._newest_id = -1
 
     def lost(self, time: Nanoseconds) -> None:
         super().lost(time)
@@ -225,6 +228,7 @@ class DiffSync(BookSync):
         before, known = self._newest, len(self.gaps)
         if before is None or update.last_id > before.last_id:
             self._newest = update
+            self._newest_id = update.last_id
         self._advance(update)
         if before is not None and update.first_id > before.last_id + 1 and len(self.gaps) == known:
             # A snapshot covers the hole, so the book is whole; the record of diffs is not.
@@ -253,7 +257,9 @@ class DiffSync(BookSync):
         if self._synced:
             return  # an answer to a question asked twice
         buffer = self._buffer
-        if buffer and update.last_id < buffer[0].first_id - 1:  # step 3
+        # Step 3; where nothing is buffered yet, all diffs that came must be in the snapshot.
+        needed = buffer[0].first_id - 1 if buffer else self._newest_id
+        if update.last_id < needed:
             self._asked_at = None
             self._ask(update.receive_time)
             return

@@ -103,6 +103,7 @@ class CoreSession(ABC):
         self._commands: list[Command] = []
         self._origin = Origin(rules.exchange, rules.market, connection, 0)
         self._epoch = 0
+        self._open = False
         self._ordinal = 0
         self._now = 0.0
         self._last_time: Nanoseconds = 0
@@ -158,6 +159,8 @@ class CoreSession(ABC):
         """Ask for what the book of `stream` needs to start anew; other streams are untouched."""
         if stream.procedure is BookProcedure.SNAPSHOT_BY_REST:
             self._commands.append(self._snapshot_request(stream))
+        elif self._subscriptions.is_asked_for(stream.name):
+            return  # it is under way already, perhaps behind many others
         elif self.statuses[stream.name].state in (StreamState.LIVE, StreamState.ACKNOWLEDGED):
             self._subscriptions.unsubscribe([stream.name], self._now)
             self._subscriptions.subscribe([stream.name], self._now)
@@ -183,12 +186,14 @@ class CoreSession(ABC):
                 self._on_tick(item)
                 return None
             case Opened():
-                self._on_opened(item)
-                return None
+                ended = self._on_opened(item)
+                if ended is None:
+                    return None
             case Closed():
                 if item.epoch != self._epoch or item.intended:
                     return None
                 time, ended = item.time, item.reason
+                self._open = False
                 self._outages.closed(self._last_time)
                 for route in self._routes.values():
                     route.live = False
@@ -201,8 +206,13 @@ class CoreSession(ABC):
         return self._bundle(harvest, item, time, ended)
 
     # ------------------------------------------------------------------------------------- inputs
-    def _on_opened(self, item: Opened) -> None:
+    def _on_opened(self, item: Opened) -> str | None:
+        """A new epoch; why the one before ended, if that was never processed."""
+        missed = "its end was never processed" if self._open else None
+        if missed:
+            self._outages.closed(self._last_time)
         self._epoch = item.epoch
+        self._open = True
         self._origin = attrs.evolve(self._origin, epoch=item.epoch)
         self._ordinal = 0
         self._now = item.now
@@ -213,6 +223,7 @@ class CoreSession(ABC):
         for route in self._routes.values():
             route.live = False
         self._subscriptions.subscribe(list(self.statuses), item.now)
+        return missed
 
     def _on_tick(self, item: Tick) -> None:
         if item.epoch > self._epoch:  # its opening was quarantined: nothing is subscribed

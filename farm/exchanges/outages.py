@@ -130,7 +130,8 @@ class Outages:
                 frames=item.frames,
             )
             for status in self._statuses.values()
-            if self._is_subscribed(status)
+            # Among what was lost may be the very answer to the request.
+            if self._is_subscribed(status) or status.state is StreamState.REQUESTED
         ]
 
     def _is_subscribed(self, status: StreamStatus) -> bool:

@@ -72,6 +72,10 @@ class Subscriptions:
         for start in range(0, len(wanted), self._chunk):
             self._request(wanted[start : start + self._chunk], now, subscribes=False)
 
+    def is_asked_for(self, name: str) -> bool:
+        """Whether a request that names this stream is still to be answered."""
+        return any(name in request.names for request in self._pending.values())
+
     def names(self, request_id: str) -> list[str]:
         """The streams that a request under way names; none for an unknown id."""
         request = self._pending.get(request_id)

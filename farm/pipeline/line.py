@@ -23,7 +23,7 @@ from farm.bundle import Bundle
 from farm.exchanges.core import CoreSession
 from farm.exchanges.registry import make_session
 from farm.exchanges.rules import MarketRules
-from farm.exchanges.session import Command, Input
+from farm.exchanges.session import Command, Input, StreamState
 from farm.exchanges.streams import Stream
 from farm.pipeline.environment import Settings
 from farm.types import CollectorStatus
@@ -86,9 +86,19 @@ class Line:
         if not role:
             self.status = _STATUS[event.what]
             self.failures += event.what is Lifecycle.WEATHER
+        elif event.what is Lifecycle.PARKED:
+            self._is_dead()
         self.crashes += event.what is Lifecycle.CRASHED
         if event.error is not None:
             self.last_error = str(event.error) or type(event.error).__name__
+
+    def _is_dead(self) -> None:
+        """A stage is parked: what comes is not processed, so nothing may look alive."""
+        self.status = CollectorStatus.PARKED
+        for book in self.keeper.books:
+            book.ended()
+        for stream in self.session.statuses.values():
+            stream.state = StreamState.DOWN
 
     def _pass_commands(self) -> None:
         """Hand on what the protocol core asks for; a recording has nobody to do it."""

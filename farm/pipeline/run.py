@@ -7,6 +7,7 @@ flow out.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -104,8 +105,9 @@ class Pipeline:
                 failure = error
             self._end_readers()
             outer.cancel_scope.deadline = self._grace()
-        if outer.cancel_scope.cancelled_caught:
-            log.error("not everything was written within the grace period")
+        if outer.cancel_scope.cancelled_caught and self.store is not None and failure is None:
+            rows = self.store.rows_pending
+            failure = StorageFailed(f"{rows} rows were not written within the grace period")
         if failure is not None:
             raise failure
 
@@ -126,7 +128,8 @@ class Pipeline:
                 line.inputs.close()
             stages.cancel_scope.deadline = self._grace()
         if stages.cancel_scope.cancelled_caught:
-            log.error("not everything was parsed within the grace period")
+            left = sum(len(line.inputs) + len(line.bundles) for line in self.lines)
+            log.error("%d reads were not parsed within the grace period", left)
         if failure is not None:
             raise failure
 
@@ -151,6 +154,9 @@ class Pipeline:
         return self.environment.wall_clock()
 
     def _grace(self) -> float:
+        """When the next stage must be done: a recording that ended by itself has all the time."""
+        if self.replay is not None and not self._sources.cancel_called:
+            return math.inf
         return trio.current_time() + self.settings.supervision.drain_seconds
 
     def _end_readers(self) -> None:

@@ -344,3 +344,13 @@ def test_a_venue_that_contradicts_itself_is_not_hammered() -> None:
         feed.update((number, number), {10: 2})
         feed.snapshot(number, {10: 1}, {11: 1})
     assert feed.sync.resyncs == asked + 1
+
+
+def test_a_snapshot_older_than_the_diffs_that_came_is_never_taken() -> None:
+    feed = synced()
+    feed.update((101, 105), {10: 2})
+    feed.lost()
+    assert feed.snapshot(103, {10: 7}) is STALE
+    assert feed.snapshot(105, {10: 2}) is VERIFIED
+    assert feed.update((106, 106), {10: 3}) is VERIFIED
+    assert feed.gaps() == []

@@ -45,7 +45,9 @@ SPOT = MarketRules(
     streams=StreamTable(Exchange.BINANCE, Market.SPOT, _SPOT_STREAMS, lower_case=True),
     streams_per_connection=1024,
     topics_per_request=200,
-    control_rate=Rate(4, 1.0),  # 5 are allowed, and our pongs count
+    # 5 a second are allowed, and our pongs count. One at a time, so that a late burst and a
+    # punctual one can't meet within a second of the venue's.
+    control_rate=Rate(1, 0.3),
     connect_rate=Rate(300, 300.0),
     rest_rate=Rate(6000, 60.0),
     silence=65.0,  # the server pings every 20 s

@@ -90,10 +90,10 @@ class BybitSession(CoreSession):
             return None
         return reply.op or "unnamed"
 
-    def _on_opened(self, item: Opened) -> None:
-        super()._on_opened(item)
+    def _on_opened(self, item: Opened) -> str | None:
         self._last_ping = item.now
         self._pong_due = None
+        return super()._on_opened(item)
 
     def _tick(self, now: float) -> None:
         """Ping every ``ping_interval``; a pong that is late by as much means a dead connection.
