@@ -15,7 +15,10 @@ from farm.types import DataType, NumberMode
 
 __all__ = ["SCHEMA_VERSION", "arrow_schema", "columns_to_table", "table_to_columns"]
 
-SCHEMA_VERSION: dict[DataType, int] = dict.fromkeys(EVENT_KINDS, 1)
+SCHEMA_VERSION: dict[DataType, int] = dict.fromkeys(EVENT_KINDS, 1) | {
+    DataType.TRADE: 2,  # prices and volatilities of options
+    DataType.AGG_TRADE: 2,  # the quantity without retail liquidity
+}
 """The version of each kind's schema; it grows with every change of columns or their types."""
 
 _DECIMAL = pa.decimal128(38, 18)

@@ -33,8 +33,16 @@ class Bundle:
     """Batches of several kinds from one read of one connection, at most one batch a kind.
 
     ``serial`` numbers the inputs of a connection, over all epochs: a receiver that has seen it
-    discards the bundle as a redelivery. ``ended`` says why, where the epoch ended with this
-    bundle. ``nbytes`` is the payload it came from, by which queues are bounded.
+    discards the bundle as a redelivery. ``nbytes`` is the payload it came from, by which queues
+    are bounded. What it tells of the connection itself, by feed (``binance/spot/BTCUSDT/book``):
+
+    * ``up``: from here on the venue sends these (it said so, or they delivered);
+    * ``ended``: why, where the epoch ended with this bundle. ``down`` are the feeds that nothing
+      carries any more, None for all of the connection's; without ``ended`` they are feeds that were
+      found dead on a connection that goes on;
+    * ``asked``: the requests for the snapshots of these books were just sent;
+    * ``dropped``: these feeds are collected no longer;
+    * ``final``: nothing more will come from this connection.
     """
 
     origin: Origin
@@ -44,3 +52,8 @@ class Bundle:
     unparsed: list[UnparsedFrame] = attrs.field(factory=list)
     ended: str | None = None
     nbytes: int = 0
+    up: tuple[str, ...] = ()
+    down: frozenset[str] | None = None
+    asked: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    final: bool = False

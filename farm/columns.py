@@ -68,12 +68,14 @@ class ColumnKind(Enum):
 
 @attrs.frozen
 class ColumnType:
-    """The type of one column: its family, whether None may occur, and the enumeration, if any."""
+    """The type of one column: its family, whether None may occur, the enumeration, if any, and
+    whether a number may be negative."""
 
     name: str
     kind: ColumnKind
     nullable: bool = False
     enum: type[Enum] | None = None
+    signed: bool = False
 
 
 @attrs.frozen(eq=False)
@@ -119,7 +121,12 @@ def column_types(kind: type[Any]) -> tuple[ColumnType, ...]:
     known = _column_types.get(kind)
     if known is None:
         hints = get_type_hints(kind)
-        known = tuple(_column_type(field.name, hints[field.name]) for field in attrs.fields(kind))
+        known = tuple(
+            attrs.evolve(
+                _column_type(f.name, hints[f.name]), signed=f.metadata.get("signed", False)
+            )
+            for f in attrs.fields(kind)
+        )
         _column_types[kind] = known
     return known
 

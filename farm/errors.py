@@ -89,8 +89,14 @@ class TlsFailed(ConnectFailed):
 class HandshakeRefused(ConnectFailed):
     """The server answered the WebSocket handshake with something other than 101.
 
-    ``code`` is the HTTP status.
+    ``code`` is the HTTP status, ``retry_after`` the pause in seconds that it asked for, if any.
     """
+
+    def __init__(
+        self, reason: str, *, code: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(reason, code=code)
+        self.retry_after = retry_after
 
 
 class RestError(FarmError):

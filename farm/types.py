@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 __all__ = [
     "BookVerdict",
     "CollectorStatus",
+    "Completeness",
     "DataType",
     "Exchange",
     "GapCause",
@@ -112,6 +113,15 @@ class DataType(Word):
     QUOTE = "quote"
     BOOK = "book"
     KLINE = "kline"
+    CONTINUOUS_KLINE = "continuous_kline"
+    MARK_PRICE = "mark_price"
+    LIQUIDATION = "liquidation"
+    OPEN_INTEREST = "open_interest"
+    MINI_TICKER = "mini_ticker"
+    TICKER = "ticker"
+    CONTRACT_INFO = "contract_info"
+    INSTRUMENT = "instrument"
+    SPENT_IDS = "spent_ids"
     GAP = "gap"
 
 
@@ -137,10 +147,26 @@ class BookVerdict(Word):
     STALE = "stale"
 
 
+class Completeness(Word):
+    """What is known about the events of a feed so far.
+
+    COMPLETE: the venue's ids prove that none is missing. INCOMPLETE: they name some that are.
+    UNKNOWN: the venue gives nothing by which to tell, so it is never called complete.
+    """
+
+    COMPLETE = "complete"
+    INCOMPLETE = "incomplete"
+    UNKNOWN = "unknown"
+
+
 class GapCause(Word):
-    """Why events are missing."""
+    """Why events are missing.
+
+    SILENCE: the stream was acknowledged and delivered nothing for longer than it may.
+    """
 
     DISCONNECT = "disconnect"
+    SILENCE = "silence"
     SEQUENCE_BREAK = "sequence_break"
     CONTRADICTED = "contradicted"
     OVERFLOW = "overflow"

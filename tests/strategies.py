@@ -45,11 +45,32 @@ def events(kind: type[Event], mode: NumberMode) -> st.SearchStrategy[Any]:
     return st.builds(kind, **{c.name: _values(c, mode) for c in column_types(kind)})
 
 
+def plain(kind: type[Event], mode: NumberMode = NumberMode.FLOAT, **given: Any) -> Any:
+    """An event of this kind that says what is `given`, and else something plain."""
+    values = {column.name: _plain(column, mode) for column in column_types(kind)}
+    return kind(**values | given)
+
+
+def _plain(column: ColumnType, mode: NumberMode) -> Any:
+    if column.kind is ColumnKind.LEVELS:
+        return []
+    if column.enum is not None:
+        return next(iter(column.enum))
+    return {
+        ColumnKind.INT: 1,
+        ColumnKind.BOOL: False,
+        ColumnKind.NUMBER: 1.5 if mode is NumberMode.FLOAT else Decimal("1.5"),
+        ColumnKind.TEXT: "x",
+    }[column.kind]
+
+
 @st.composite
-def batches(draw: st.DrawFn, kind: type[Event] | None = None) -> Batch[Any]:
+def batches(
+    draw: st.DrawFn, kind: type[Event] | None = None, mode: NumberMode | None = None
+) -> Batch[Any]:
     """A batch of any kind and mode: one read's, or several reads' put together."""
     kind = kind or draw(st.sampled_from(list(EVENT_KINDS.values())))
-    mode = draw(st.sampled_from(list(NumberMode)))
+    mode = mode or draw(st.sampled_from(list(NumberMode)))
     origins, rows = [], []
     for _ in range(draw(st.integers(0, 3))):
         part = draw(st.lists(events(kind, mode), min_size=1, max_size=3))

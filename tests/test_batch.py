@@ -8,16 +8,17 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farm.arrow import SCHEMA_VERSION, arrow_schema
 from farm.batch import Batch, Origin, concat
-from farm.columns import ABSENT, LevelColumn
-from farm.entities import EVENT_KINDS, BookUpdate, Level, Quote, Trade
+from farm.columns import ABSENT, LevelColumn, column_types
+from farm.entities import EVENT_KINDS, BookUpdate, Event, Level, Quote, Trade
 from farm.errors import NumberRangeError
 from farm.types import BookVerdict, Exchange, Market, NumberMode, Side
-from tests.strategies import batches
+from tests.effort import runs
+from tests.strategies import batches, plain
 
 
 def trade(price: Any = 10.5, quantity: Any = 2.0, side: Side = Side.BUY, **more: Any) -> Trade:
@@ -43,15 +44,32 @@ def typed(batch: Batch[Any]) -> list[list[type]]:
     return [[type(getattr(row, c)) for c in row.__slots__ if c[0] != "_"] for row in batch.rows]
 
 
-@given(batches())
-def test_rows_to_columns_to_rows_is_the_identity(batch: Batch[Any]) -> None:
+kinds = pytest.mark.parametrize("kind", EVENT_KINDS.values(), ids=lambda kind: kind.__name__)
+modes = pytest.mark.parametrize("mode", list(NumberMode))
+some = settings(max_examples=runs(8))  # of each kind, in each mode
+
+
+@kinds
+@modes
+@some
+@given(data=st.data())
+def test_rows_to_columns_to_rows_is_the_identity(
+    kind: type[Event], mode: NumberMode, data: st.DataObject
+) -> None:
+    batch = data.draw(batches(kind, mode))
     again = via_columns(batch)
     assert again == batch
     assert typed(again) == typed(batch)
 
 
-@given(batches())
-def test_arrow_and_back_is_the_identity(batch: Batch[Any]) -> None:
+@kinds
+@modes
+@some
+@given(data=st.data())
+def test_arrow_and_back_is_the_identity(
+    kind: type[Event], mode: NumberMode, data: st.DataObject
+) -> None:
+    batch = data.draw(batches(kind, mode))
     table = batch.to_arrow()
     table.validate(full=True)
     assert table.schema.equals(arrow_schema(batch.kind, batch.numbers), check_metadata=True)
@@ -60,10 +78,46 @@ def test_arrow_and_back_is_the_identity(batch: Batch[Any]) -> None:
     assert typed(again) == typed(batch)
 
 
-@given(batches())
-def test_msgpack_and_pickle_are_the_identity(batch: Batch[Any]) -> None:
-    assert Batch.from_msgpack(batch.to_msgpack()) == batch
+@kinds
+@modes
+@some
+@given(data=st.data())
+def test_msgpack_and_pickle_are_the_identity(
+    kind: type[Event], mode: NumberMode, data: st.DataObject
+) -> None:
+    batch = data.draw(batches(kind, mode))
+    again = Batch.from_msgpack(batch.to_msgpack())
+    assert again == batch
+    assert typed(again) == typed(batch)
     assert pickle.loads(pickle.dumps(batch)) == batch
+
+
+@kinds
+@modes
+@some
+@given(data=st.data())
+def test_every_form_leads_to_every_other(
+    kind: type[Event], mode: NumberMode, data: st.DataObject
+) -> None:
+    batch = data.draw(batches(kind, mode))
+    table = via_columns(Batch.from_msgpack(via_columns(batch).to_msgpack())).to_arrow()
+    assert table.equals(batch.to_arrow())
+    assert via_columns(Batch.from_arrow(table)) == batch
+
+
+@kinds
+@modes
+def test_what_may_be_none_is_null_in_every_form(kind: type[Event], mode: NumberMode) -> None:
+    nullable = [column.name for column in column_types(kind) if column.nullable]
+    batch = Batch.of([plain(kind, mode, **dict.fromkeys(nullable))], numbers=mode)
+    for again in (
+        via_columns(batch),
+        Batch.from_arrow(batch.to_arrow()),
+        Batch.from_msgpack(batch.to_msgpack()),
+    ):
+        assert again == batch
+        assert {getattr(again.rows[0], name) for name in nullable} <= {None}
+    assert all(batch.to_arrow()[name].null_count == 1 for name in nullable)
 
 
 @given(batches(), st.integers(-10, 10), st.integers(-10, 10), st.booleans())

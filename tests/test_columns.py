@@ -15,7 +15,7 @@ from farm.columns import (
     from_column,
     to_column,
 )
-from farm.entities import EVENT_KINDS, BookUpdate, Level, Trade
+from farm.entities import EVENT_KINDS, BookUpdate, Level, MarkPrice, Ticker, Trade
 from farm.types import NumberMode, Side
 from tests.strategies import batches
 
@@ -29,6 +29,26 @@ def test_the_families_of_a_trades_columns() -> None:
     assert kinds["block_trade"] == (ColumnKind.BOOL, True)
     assert kinds["order_type"] == (ColumnKind.ENUM, True)
     assert column_types(Trade) is column_types(Trade)
+
+
+def test_only_changes_and_rates_may_be_negative() -> None:
+    signed = {
+        kind.__name__: [column.name for column in column_types(kind) if column.signed]
+        for kind in EVENT_KINDS.values()
+    }
+    assert {name: columns for name, columns in signed.items() if columns} == {
+        MarkPrice.__name__: ["funding_rate"],
+        Ticker.__name__: [
+            "price_change",
+            "price_change_percent",
+            "delta",
+            "gamma",
+            "vega",
+            "theta",
+        ],
+    }
+    for kind in EVENT_KINDS.values():
+        assert all(c.kind is ColumnKind.NUMBER for c in column_types(kind) if c.signed)
 
 
 @given(batches())

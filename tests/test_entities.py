@@ -9,6 +9,8 @@ import pytest
 from farm.entities import (
     EVENT_KINDS,
     BookUpdate,
+    Event,
+    Gap,
     Level,
     OrderBook,
     OrderBookLevel,
@@ -17,7 +19,9 @@ from farm.entities import (
     feed_of,
 )
 from farm.exchanges.registry import MARKETS
+from farm.exchanges.rules import MarketRules
 from farm.types import BookVerdict, DataType, Exchange, Market
+from tests.strategies import plain
 
 
 def book(bids: list[tuple[Any, Any]], asks: list[tuple[Any, Any]]) -> OrderBook:
@@ -89,34 +93,35 @@ def test_levels_become_objects_on_access() -> None:
     assert feed_of(update) == "bybit/linear/X/book:50"
 
 
-def test_rows_name_the_feeds_that_streams_do() -> None:
+@pytest.mark.parametrize("rules", MARKETS.values(), ids=lambda rules: rules.key)
+def test_rows_name_the_feeds_that_streams_do(rules: MarketRules) -> None:
     """A row knows its feed without its stream, so both must spell it alike."""
-    fields: dict[str, Any] = {
-        "price": 1.0, "quantity": 1.0, "id": "1", "side": None, "exchange_time": None,
-        "event_time": None, "receive_time": 1, "ordinal": 1, "first_trade_id": 1,
-        "last_trade_id": 1, "bid_price": 1.0, "bid_quantity": 1.0, "ask_price": 1.0,
-        "ask_quantity": 1.0, "update_id": 1, "is_snapshot": False, "bid_levels": [],
-        "ask_levels": [], "first_id": 1, "last_id": 1, "previous_id": None, "sequence": None,
-        "verdict": BookVerdict.SYNCING, "open_time": 1, "close_time": 1, "open": 1.0, "high": 1.0,
-        "low": 1.0, "close": 1.0, "base_volume": 1.0, "quote_volume": 1.0,
-        "taker_buy_base_volume": None, "taker_buy_quote_volume": None, "trade_count": None,
-        "closed": False,
-    }  # fmt: skip
-    for rules in MARKETS.values():
-        for spec in rules.streams.specs:
-            stream = rules.streams.stream("BTCUSDT", spec)
-            kind = EVENT_KINDS[stream.data_type]
-            own = {
-                "exchange": stream.exchange,
-                "market": stream.market,
-                "symbol": stream.symbol,
-                "depth": stream.depth,
-                "interval": stream.interval,
-            }
-            given = {**fields, **own}
-            wanted = {field.name for field in attrs.fields(kind)}
-            row = kind(**{name: value for name, value in given.items() if name in wanted})
-            assert feed_of(row) == stream.feed
+    table = rules.streams
+    streams = [table.stream("BTCUSDT", spec) for spec in table.specs]
+    streams += [table.market_stream(spec) for spec in table.market_specs]
+    for stream in streams:
+        own = {
+            "exchange": stream.exchange,
+            "market": stream.market,
+            "symbol": stream.symbol,
+            "depth": stream.depth,
+            "interval": stream.interval,
+            "contract_type": stream.contract_type,
+        }
+        feeds = []
+        for data_type in (stream.data_type, *stream.also):
+            kind = EVENT_KINDS[data_type]
+            known = {field.name for field in attrs.fields(kind)}
+            row = plain(kind, **{name: value for name, value in own.items() if name in known})
+            feeds.append(feed_of(row))
+        assert tuple(feeds) == stream.feeds
+
+
+@pytest.mark.parametrize("kind", EVENT_KINDS.values(), ids=lambda kind: kind.__name__)
+def test_every_kind_of_row_has_a_feed(kind: type[Event]) -> None:
+    feed = feed_of(plain(kind, symbol="BTCUSDT"))
+    assert feed.startswith("x" if kind is Gap else "binance/spot/BTCUSDT/")
+    assert kind is Gap or data_type_of(kind).value in feed
 
 
 def test_events_compare_by_value() -> None:

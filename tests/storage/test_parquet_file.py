@@ -33,7 +33,8 @@ def stored(batch: Batch[Any], path: Path) -> Path:
 def test_the_columns_are_the_schemas_with_utc_beside_each_time(tmp_path: Path) -> None:
     times = {
         "exchange_time", "event_time", "receive_time", "open_time", "close_time",
-        "start_time", "end_time",
+        "start_time", "end_time", "next_funding_time", "onboard_time", "launch_time",
+        "delivery_time",
     }  # fmt: skip
     seen = set()
     for data_type, kind in EVENT_KINDS.items():
@@ -72,7 +73,7 @@ def test_a_file_alone_says_what_it_is(tmp_path: Path) -> None:
     metadata = pq.read_metadata(path).metadata
     assert {k: v.decode() for k, v in metadata.items() if k.startswith(b"farm.")} == {
         b"farm.kind": "trade",
-        b"farm.schema_version": "1",
+        b"farm.schema_version": "2",
         b"farm.numbers": "float",
         b"farm.exchange": "binance",
         b"farm.market": "spot",

@@ -110,7 +110,7 @@ def test_a_market_must_be_known_and_spoken(tmp_path: Path) -> None:
         play(log, None)
     coin = session(
         tmp_path / "x.jsonl",
-        [record("connect", 1.0, "a", addr="wss://stream.bybit.com/v5/public/option")],
+        [record("connect", 1.0, "a", addr="wss://stream.example.com/v5/public/option")],
     )
-    with pytest.raises(RecordingError, match="bybit/option is not spoken here; these are: binance"):
+    with pytest.raises(RecordingError, match="name its exchange and market: binance"):
         play(coin, None)
