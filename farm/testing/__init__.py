@@ -13,7 +13,18 @@ A client under test connects to a fake as it would to the venue::
         await exchange.finished.wait()
     assert exchange.sent["btcusdt@trade"] == what_was_collected
 
-The source may as well be a :class:`RecordingSource`, or any iterable of :class:`Push`.
+The source may as well be a :class:`RecordingSource`, or any iterable of :class:`Push`. There is
+a fake for each of seven markets::
+
+    FakeBinance(source)                              FakeBybit(source, Market.SPOT)
+    FakeBinance(source, rules=BINANCE_USDM)          FakeBybit(source, Market.LINEAR)
+    FakeBinance(source, rules=BINANCE_COINM)         FakeBybit(source, Market.INVERSE)
+                                                     FakeBybit(source, Market.OPTION)
+
+Futures of Binance that stand for one address share ``weights=WeightWindow(2400)``. A thousand
+symbols cost nothing where nothing happens: ``FakeBinance([], symbols=names, empty_books=True)``.
+While a fake runs, ``filter`` decides who gets which push, ``list_symbol`` and ``delist_symbol``
+change what it trades, ``announce_shutdown`` is Binance's notice.
 ``python -m farm.testing.serve`` runs fakes in a process of their own.
 """
 
@@ -22,17 +33,32 @@ from __future__ import annotations
 from farm.testing.binance import FakeBinance
 from farm.testing.bybit import FakeBybit
 from farm.testing.clock import Flood, Recorded
-from farm.testing.markets import BINANCE_SPOT, BYBIT_RULES, BinanceRules, BybitRules
+from farm.testing.connection import Connection
+from farm.testing.floor import PushFilter
+from farm.testing.limits import RequestWindow, WeightWindow
+from farm.testing.markets import (
+    BINANCE_COINM,
+    BINANCE_RULES,
+    BINANCE_SPOT,
+    BINANCE_USDM,
+    BYBIT_RULES,
+    BinanceRules,
+    BybitRules,
+)
 from farm.testing.recording import RecordingSource
 from farm.testing.server import ControlMessage, FakeExchange, RestCall, open_fake
 from farm.testing.simulator import Instrument, MarketSimulator
-from farm.testing.source import Push, Source, depth_reply, losing
+from farm.testing.source import Push, Source, depth_reply, full_book_reply, losing
 
 __all__ = [
+    "BINANCE_COINM",
+    "BINANCE_RULES",
     "BINANCE_SPOT",
+    "BINANCE_USDM",
     "BYBIT_RULES",
     "BinanceRules",
     "BybitRules",
+    "Connection",
     "ControlMessage",
     "FakeBinance",
     "FakeBybit",
@@ -41,11 +67,15 @@ __all__ = [
     "Instrument",
     "MarketSimulator",
     "Push",
+    "PushFilter",
     "Recorded",
     "RecordingSource",
+    "RequestWindow",
     "RestCall",
     "Source",
+    "WeightWindow",
     "depth_reply",
+    "full_book_reply",
     "losing",
     "open_fake",
 ]

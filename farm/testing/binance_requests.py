@@ -9,7 +9,11 @@ import json
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-__all__ = ["ABSENT", "InvalidRequest", "parse_address", "parse_request"]
+import attrs
+
+from farm.testing.markets import BinanceRules, Route
+
+__all__ = ["ABSENT", "Address", "InvalidRequest", "parse_address", "parse_request"]
 
 ABSENT = object()
 """The id of a request that has none."""
@@ -26,24 +30,49 @@ class InvalidRequest(Exception):
         self.message = message
 
 
-def parse_address(target: str) -> tuple[bool, list[str]]:
-    """Whether an address asks for combined frames, and the streams that it names.
+@attrs.frozen
+class Address:
+    """What a client opens. ``combined``: frames are wrapped; ``microseconds``: so times count."""
+
+    route: Route
+    combined: bool
+    streams: list[str]
+    microseconds: bool = False
+
+
+def parse_address(target: str, rules: BinanceRules) -> Address:
+    """Reads an address as a market with these rules does.
 
     Raises:
         InvalidRequest: with an HTTP status as its code.
     """
+    if rules.address_length is not None and len(target) > rules.address_length:
+        raise InvalidRequest(414, "URI too long")
     parts = urlsplit(target)
     query = parse_qs(parts.query)
-    if "timeUnit" in query:
-        raise InvalidRequest(400, "the fake speaks milliseconds only")
-    path = unquote(parts.path)
-    if path in ("/ws", "/ws/"):
-        return False, []
-    if path.startswith("/ws/"):
-        return False, [name for name in path.removeprefix("/ws/").split("/") if name]
+    unit = query.get("timeUnit", [None])[0]
+    if unit is not None and unit not in rules.time_units:
+        raise InvalidRequest(400, f"no such timeUnit: {unit}")
+    for route in rules.routes:
+        path = unquote(parts.path)
+        if not path.startswith(f"{route.prefix}/"):
+            continue
+        form = _form(path.removeprefix(route.prefix), query)
+        if form is not None:
+            combined, streams = form
+            if len(set(streams)) > rules.streams_per_connection:
+                raise InvalidRequest(400, "too many streams")
+            return Address(route, combined, streams, microseconds=unit == "MICROSECOND")
+    raise InvalidRequest(404, "no such path")
+
+
+def _form(path: str, query: dict[str, list[str]]) -> tuple[bool, list[str]] | None:
+    """Whether a path within a route asks for combined frames, and the streams that it names."""
+    if path == "/ws" or path.startswith("/ws/"):
+        return False, [name for name in path.removeprefix("/ws").split("/") if name]
     if path == "/stream":
         return True, [name for name in query.get("streams", [""])[0].split("/") if name]
-    raise InvalidRequest(404, "no such path")
+    return None
 
 
 def parse_request(text: str) -> tuple[dict[str, Any], Any]:

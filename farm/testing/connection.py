@@ -67,16 +67,21 @@ class Venue(Protocol):
 
 
 class Connection:
-    """One client. ``streams``: what it is subscribed to, in the order it asked.
+    """One client. ``streams``: what it is subscribed to, in the order it asked; ``mute``: those of
+    them that say nothing here.
 
-    ``combined``: Binance's wrapped form. ``last_pong`` and ``last_text``: when they last came,
-    on Trio's clock.
+    ``target``: the address that it opened, path and query. ``combined`` and ``microseconds``:
+    Binance's wrapped form, and times that count these. ``last_pong`` and ``last_text``: when they
+    last came, on Trio's clock.
     """
 
     def __init__(self, venue: Venue, stream: trio.abc.Stream, name: str) -> None:
         self.name = name
+        self.target = ""
         self.streams: dict[str, None] = {}
+        self.mute: set[str] = set()
         self.combined = False
+        self.microseconds = False
         self.last_pong = -math.inf
         self.last_text = -math.inf
         self.queued = 0
@@ -201,6 +206,7 @@ class Connection:
             self._venue.on_text(self, text)
 
     def _answer_handshake(self, request: Request, nursery: trio.Nursery) -> None:
+        self.target = request.target
         refusal = self._venue.refuse(self, request.target)
         if refusal is not None:
             head = RejectConnection(

@@ -11,6 +11,7 @@ import attrs
 
 from farm.errors import RecordingError
 from farm.storage.capture import CaptureEvent, CaptureRecord, capture_market, read_capture
+from farm.testing.names import stream_symbol, topic_symbol
 from farm.testing.source import Push, depth_reply
 from farm.types import Market
 
@@ -39,7 +40,7 @@ class RecordingSource:
     @property
     def symbols(self) -> Collection[str]:
         """Every symbol that the chosen connection carries; reads the whole recording."""
-        return {_symbol(push.stream) for push in self if not push.stream.startswith("/")}
+        return {_symbol(push.stream) for push in self if not push.stream.startswith(("/", "!"))}
 
     def __iter__(self) -> Iterator[Push]:
         chosen = ""
@@ -77,10 +78,8 @@ class RecordingSource:
         if record.url == "" or resource == "depth":
             symbol = query.get("symbol", [""])[0] or self._only_symbol(text, seen)
             return Push(record.time, depth_reply(symbol), text)
-        category = query.get("category", [""])[0]
-        return Push(
-            record.time, f"/{resource}" + (f"?category={category}" if category else ""), text, True
-        )
+        named = [f"?{key}={query[key][0]}" for key in ("symbol", "category") if key in query]
+        return Push(record.time, f"/{resource}{''.join(named[:1])}", text, True)
 
     def _only_symbol(self, text: str, seen: set[str]) -> str:
         """A log's snapshot names its symbol on COIN-M alone; elsewhere one symbol is traded."""
@@ -105,5 +104,4 @@ def _frame(record: CaptureRecord) -> Push | None:
 
 def _symbol(stream: str) -> str:
     """``btcusdt@depth@100ms`` and ``orderbook.50.BTCUSDT`` are streams of BTCUSDT."""
-    name, at, _ = stream.partition("@")
-    return name.upper() if at else stream.rpartition(".")[2]
+    return stream_symbol(stream) if "@" in stream else topic_symbol(stream)

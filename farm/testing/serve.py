@@ -1,6 +1,7 @@
 """Fake exchanges in a process of their own: ``python -m farm.testing.serve SPEC… [options]``.
 
-A SPEC is ``binance/spot:BTCUSDT,ETHUSDT`` or ``bybit/linear:BTCUSDT``. Prints one JSON line when
+A SPEC is ``binance/spot:BTCUSDT,ETHUSDT`` or ``bybit/linear:BTCUSDT``; all seven markets are
+served, and USD-M and COIN-M share their budget of REST weight. Prints one JSON line when
 ready, ``{"endpoints": {"binance/spot": {"ws": "ws://…", "rest": "http://…"}}}``, and serves
 simulated markets in real time until its stdin ends (a parent's lifeline) or a SIGINT or SIGTERM
 comes.
@@ -24,6 +25,9 @@ import trio
 from farm.testing.binance import FakeBinance
 from farm.testing.bybit import FakeBybit
 from farm.testing.clock import Recorded
+from farm.testing.limits import WeightWindow
+from farm.testing.markets import BINANCE_RULES, BYBIT_RULES
+from farm.testing.names import upper
 from farm.testing.server import FakeExchange, open_fake
 from farm.testing.simulator import MarketSimulator
 from farm.types import Exchange, Market
@@ -31,10 +35,12 @@ from farm.types import Exchange, Market
 __all__ = ["main"]
 
 _MARKETS = {
-    "binance/spot": (Exchange.BINANCE, Market.SPOT),
-    "bybit/spot": (Exchange.BYBIT, Market.SPOT),
-    "bybit/linear": (Exchange.BYBIT, Market.LINEAR),
+    f"{exchange.value}/{market.value}": (exchange, market)
+    for exchange, rules in ((Exchange.BINANCE, BINANCE_RULES), (Exchange.BYBIT, BYBIT_RULES))
+    for market in rules
 }
+# Beside letters and digits of any language, in names of futures and options.
+_WITHOUT_SIGNS = str.maketrans("", "", "_-.")
 
 
 @attrs.frozen
@@ -72,7 +78,7 @@ def _spec(text: str) -> _Spec:
     if not colon or not all(symbols):
         raise argparse.ArgumentTypeError(f"{text!r} names no symbols, as in {name}:BTCUSDT,ETHUSDT")
     for symbol in symbols:
-        if symbol != symbol.upper() or not symbol.isalnum():
+        if symbol != upper(symbol) or not symbol.translate(_WITHOUT_SIGNS).isalnum():
             raise argparse.ArgumentTypeError(f"{symbol!r} is no symbol in capitals")
         if symbols.count(symbol) > 1:
             raise argparse.ArgumentTypeError(f"{symbol} stands twice in {text!r}")
@@ -89,13 +95,15 @@ def _rate(text: str) -> float:
     return rate
 
 
-def _fake(spec: _Spec, seed: int, rate: float) -> FakeExchange:
+def _fake(spec: _Spec, seed: int, rate: float, futures: WeightWindow) -> FakeExchange:
+    """`futures`: the weight that Binance's futures share."""
     exchange, market = _MARKETS[spec.name]
     source = MarketSimulator(
         exchange, market, spec.symbols, seed=seed, rate=rate, start=time.time_ns()
     )
     if exchange is Exchange.BINANCE:
-        return FakeBinance(source, pace=Recorded())
+        weights = None if market is Market.SPOT else futures
+        return FakeBinance(source, rules=BINANCE_RULES[market], pace=Recorded(), weights=weights)
     return FakeBybit(source, market, pace=Recorded())
 
 
@@ -103,8 +111,9 @@ async def _serve(specs: Sequence[_Spec], seed: int, rate: float) -> None:
     async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
         nursery.start_soon(_until_signal, nursery.cancel_scope)
         endpoints: dict[str, dict[str, str]] = {}
+        futures = WeightWindow(BINANCE_RULES[Market.USDM].weight_per_minute)
         for spec in specs:
-            fake = await stack.enter_async_context(open_fake(_fake(spec, seed, rate)))
+            fake = await stack.enter_async_context(open_fake(_fake(spec, seed, rate, futures)))
             endpoints[spec.name] = {"ws": fake.ws_url, "rest": fake.rest_url}
         sys.stdout.write(json.dumps({"endpoints": endpoints}) + "\n")
         sys.stdout.flush()

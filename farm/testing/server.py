@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import ssl
-from abc import ABC, abstractmethod
-from collections import Counter
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -14,10 +14,13 @@ import trio
 
 from farm.testing.clock import Flood, MarketClock, Pace
 from farm.testing.connection import Connection, Refusal, reset_socket, text_frame
+from farm.testing.floor import PushFilter, TradingFloor
+from farm.testing.listing import Listing
 from farm.testing.port import HOST, Port
 from farm.testing.rest import Request, Response, serve_http
-from farm.testing.source import Push, Source, symbols_of
+from farm.testing.source import Push, Source
 from farm.testing.tls import make_contexts
+from farm.types import Exchange, Market
 
 __all__ = ["ControlMessage", "FakeExchange", "RestCall", "open_fake"]
 
@@ -40,7 +43,7 @@ class RestCall:
     status: int
 
 
-class FakeExchange(ABC):
+class FakeExchange(TradingFloor):
     """A venue on loopback; see :func:`open_fake`. Subclasses speak its protocol.
 
     Args:
@@ -50,6 +53,9 @@ class FakeExchange(ABC):
         hold_for_snapshots: stand at a recorded REST snapshot until it is asked for, as long as a
             client follows the diffs of its symbol; clients that never ask need False.
         tls: serve TLS under an authority that :attr:`ssl_context` trusts.
+        filter: which pushes are sent to which connection, None for all; it may be set at any time.
+        empty_books: a book of which the source has not told is empty; otherwise it is unknown, and
+            who asks for it waits until the source comes to it.
 
     For tests to compare: ``connections_accepted``, ``connections_refused``, ``subscribe_log``
     (every text received), ``rest_log``, ``sent`` (frames queued by stream, over all connections).
@@ -58,29 +64,32 @@ class FakeExchange(ABC):
     def __init__(
         self,
         source: Source,
+        exchange: Exchange,
+        market: Market,
         *,
-        symbols: Collection[str] | None = None,
-        pace: Pace | None = None,
-        hold_for_snapshots: bool = True,
-        tls: bool = False,
+        symbols: Collection[str] | None,
+        pace: Pace | None,
+        hold_for_snapshots: bool,
+        tls: bool,
+        filter: PushFilter | None,  # noqa: A002
+        max_age: float | None,
     ) -> None:
-        self.symbols = symbols_of(source) if symbols is None else symbols
+        super().__init__(Listing(exchange, market, source, symbols), filter)
         self.connections_accepted = 0
         self.connections_refused = 0
         self.subscribe_log: list[ControlMessage] = []
         self.rest_log: list[RestCall] = []
-        self.sent: Counter[str] = Counter()
         self.clock = MarketClock(source, self, pace or Flood(), hold=hold_for_snapshots)
         self.ssl_context: ssl.SSLContext | None = None
         server_context: ssl.SSLContext | None = None
         if tls:
             server_context, self.ssl_context = make_contexts(HOST)
+        self._max_age = math.inf if max_age is None else max_age
         self._ws = Port(self._serve_ws, server_context)
         self._rest = Port(self._serve_rest, server_context)
         self._nursery: trio.Nursery | None = None
         self._connections: dict[Connection, None] = {}
         self._rest_streams: dict[trio.abc.Stream, None] = {}
-        self._subscribers: dict[str, dict[Connection, None]] = {}
         self._refused_streams: set[str] = set()
         self._names = 0
 
@@ -128,51 +137,36 @@ class FakeExchange(ABC):
     def inject(self, stream: str | None, raw_text: str) -> None:
         """Sends one raw text frame to the subscribers of a stream, or to everyone."""
         frame = text_frame(raw_text.encode())
-        for connection in self._subscribers.get(stream, ()) if stream else self._connections:
+        for connection in self.subscribers(stream) if stream else self._connections:
             connection.send_frame(frame)
 
     def refuse_subscription(self, stream: str) -> None:
         """Requests that name this stream fail from now on."""
         self._refused_streams.add(stream)
 
-    # --- subscriptions ---------------------------------------------------------------------------
+    def list_symbol(self, symbol: str) -> None:
+        """Lists a symbol from now on: it stands in the venue's list, and what the source tells of
+        it is sent."""
+        self._listing.add(symbol)
+        self.on_listed(symbol)
 
-    def subscribe(self, connection: Connection, stream: str) -> None:
-        connection.streams[stream] = None
-        self._subscribers.setdefault(stream, {})[connection] = None
-        self.clock.notify()
+    def delist_symbol(self, symbol: str, status: str | None = None) -> None:
+        """Delists a symbol from now on: its subscriptions stay, and are silent.
 
-    def unsubscribe(self, connection: Connection, stream: str) -> None:
-        connection.streams.pop(stream, None)
-        subscribers = self._subscribers.get(stream, {})
-        subscribers.pop(connection, None)
-        if not subscribers:
-            self._subscribers.pop(stream, None)
-        self.clock.notify()
-
-    def subscribed(self) -> Collection[str]:
-        return self._subscribers.keys()
-
-    def trades(self, symbol: str) -> bool:
-        """Whether a symbol is listed here."""
-        return self.symbols is None or symbol in self.symbols
+        It leaves the venue's list, or with a `status`, in the venue's word, stays there under it.
+        """
+        self.on_delisting(symbol)
+        self._listing.remove(symbol, status)
 
     # --- the market ------------------------------------------------------------------------------
 
-    def deliver(self, push: Push, limit: int) -> list[Connection]:
-        frames: dict[bool, bytes] = {}
-        congested: list[Connection] = []
-        for connection in self._subscribers.get(push.stream, ()):
-            if not connection.is_open:
-                continue
-            combined = connection.combined
-            if combined not in frames:
-                frames[combined] = text_frame(self.envelope(push, combined=combined).encode())
-            connection.send_frame(frames[combined])
-            self.sent[push.stream] += 1
-            if connection.queued >= limit:
-                congested.append(connection)
-        return congested
+    def subscribe(self, connection: Connection, stream: str) -> None:
+        super().subscribe(connection, stream)
+        self.clock.notify()
+
+    def unsubscribe(self, connection: Connection, stream: str) -> None:
+        super().unsubscribe(connection, stream)
+        self.clock.notify()
 
     @abstractmethod
     def take(self, push: Push) -> None:
@@ -182,9 +176,11 @@ class FakeExchange(ABC):
     def awaits_snapshot(self, symbol: str) -> bool:
         """Whether a client follows the diffs of a symbol but never asked for its snapshot."""
 
-    def envelope(self, push: Push, *, combined: bool) -> str:  # noqa: ARG002
-        """A push as a frame's text."""
-        return push.text
+    def on_listed(self, symbol: str) -> None:
+        """Tells clients that a symbol has been listed, where the venue does."""
+
+    def on_delisting(self, symbol: str) -> None:
+        """Tells clients that a symbol is about to be delisted, where the venue does."""
 
     # --- the protocol ----------------------------------------------------------------------------
 
@@ -202,7 +198,15 @@ class FakeExchange(ABC):
         """A client's text, already logged."""
 
     @abstractmethod
-    async def heartbeat(self, connection: Connection) -> None: ...
+    async def keep_alive(self, connection: Connection) -> None:
+        """Pings, deadlines: runs beside a connection as long as that lasts."""
+
+    async def heartbeat(self, connection: Connection) -> None:
+        """Runs beside a connection, which is cut when it is too old."""
+        with trio.move_on_after(self._max_age) as life:
+            await self.keep_alive(connection)
+        if life.cancelled_caught:
+            connection.reset()
 
     @abstractmethod
     async def answer(self, request: Request) -> Response:

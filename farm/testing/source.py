@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import attrs
 
-__all__ = ["Push", "Source", "depth_reply", "losing", "reply_symbol"]
+__all__ = ["Push", "Source", "depth_reply", "full_book_reply", "losing", "reply_symbol"]
 
 
 @attrs.define
@@ -43,6 +43,11 @@ def depth_reply(symbol: str) -> str:
     return f"/depth?symbol={symbol}"
 
 
+def full_book_reply(symbol: str) -> str:
+    """The name under which a source carries Bybit's answer about the full book of a symbol."""
+    return f"/full_orderbook?symbol={symbol}"
+
+
 def reply_symbol(stream: str) -> str | None:
     """The symbol of a REST depth snapshot, None for any other stream."""
     name, found, symbol = stream.partition("/depth?symbol=")
@@ -57,6 +62,12 @@ class _Losing:
     @property
     def symbols(self) -> Collection[str] | None:
         return symbols_of(self.source)
+
+    @property
+    def instruments(self) -> Collection[object]:
+        """Those of the source, where it says what it trades."""
+        told: Collection[object] = getattr(self.source, "instruments", ())
+        return told
 
     def __iter__(self) -> Iterator[Push]:
         for push in self.source:

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-__all__ = ["DiffBook", "TopicBook"]
+__all__ = ["DepthShape", "DiffBook", "TopicBook", "TopicTicker"]
 
 # Diffs kept while no snapshot is there to join them to.
 _PENDING = 10_000
@@ -39,14 +39,27 @@ class _Levels:
         return "[" + ",".join(f'["{price}","{side[price]}"]' for price in prices) + "]"
 
 
+@attrs.frozen
+class DepthShape:
+    """What a REST depth reply holds beside the id and the levels: on futures ``E`` and ``T``
+    (``timed``), on COIN-M ``names`` too, as they stand in the text."""
+
+    timed: bool = False
+    names: str = ""
+
+
 @attrs.define(eq=False)
 class DiffBook:
     """A Binance book: one REST snapshot and the diffs around it, of whatever speed.
 
-    ``update_id`` is the last id applied, None before the snapshot.
+    ``update_id`` is the last id applied, None before the snapshot. ``event_ms`` and ``engine_ms``
+    are ``E`` and ``T`` of what was applied last.
     """
 
+    shape: DepthShape = DepthShape()
     update_id: int | None = None
+    event_ms: int = 0
+    engine_ms: int = 0
     _levels: _Levels = attrs.Factory(_Levels)
     _pending: deque[dict[str, Any]] = attrs.Factory(lambda: deque(maxlen=_PENDING))
     _snapshot_text: str = ""
@@ -57,6 +70,7 @@ class DiffBook:
         self._levels = _Levels()
         self._levels.change(snapshot["bids"], snapshot["asks"])
         self.update_id = snapshot["lastUpdateId"]
+        self._take_times(snapshot)
         while self._pending:
             self._apply(self._pending.popleft())
         # Recorded diffs may have overtaken their snapshot. The text stays the answer until the
@@ -78,7 +92,12 @@ class DiffBook:
         if diff["u"] > self.update_id:
             self._levels.change(diff["b"], diff["a"])
             self.update_id = diff["u"]
+            self._take_times(diff)
             self._snapshot_text = ""
+
+    def _take_times(self, message: dict[str, Any]) -> None:
+        self.event_ms = message.get("E", self.event_ms)
+        self.engine_ms = message.get("T", self.engine_ms)
 
     def snapshot(self, limit: int) -> str:
         """The answer to a REST depth request: the recorded text until a diff comes after it."""
@@ -86,7 +105,11 @@ class DiffBook:
             return self._snapshot_text
         bids = self._levels.text(is_bid=True, limit=limit)
         asks = self._levels.text(is_bid=False, limit=limit)
-        return f'{{"lastUpdateId":{self.update_id},"bids":{bids},"asks":{asks}}}'
+        times = f'"E":{self.event_ms},"T":{self.engine_ms},' if self.shape.timed else ""
+        return (
+            f'{{"lastUpdateId":{self.update_id},{times}{self.shape.names}'
+            f'"bids":{bids},"asks":{asks}}}'
+        )
 
 
 @attrs.define(eq=False)
@@ -99,21 +122,68 @@ class TopicBook:
     ts: int = 0
     cts: int = 0
     _levels: _Levels = attrs.Factory(_Levels)
+    _last: dict[str, Any] = attrs.Factory(dict)
 
     def take(self, text: str) -> None:
         message = json.loads(text)
-        data = message["data"]
         if message["type"] == "snapshot":
             self._levels = _Levels()
         elif self.update_id is None:
             return  # a delta without its snapshot says nothing about the rest of the book
+        self._last = message
+        self.ts = int(message["ts"])
+        self._take_data(message["data"], int(message["cts"]))
+
+    def take_reply(self, text: str) -> None:
+        """A REST answer that holds the whole book."""
+        reply = json.loads(text)
+        self._levels = _Levels()
+        self.ts = int(reply["result"]["ts"])
+        self._take_data(reply["result"], int(reply["result"]["cts"]))
+
+    def _take_data(self, data: dict[str, Any], cts: int) -> None:
         self._levels.change(data["b"], data["a"])
         self.symbol, self.update_id, self.seq = data["s"], data["u"], data["seq"]
-        self.ts, self.cts = int(message["ts"]), int(message["cts"])
+        self.cts = cts
 
     def data(self) -> str:
         """The ``data`` object of a snapshot as of now."""
+        return f"{{{self._fields()}}}"
+
+    def reply(self) -> str:
+        """The ``result`` of a REST answer as of now."""
+        return f'{{{self._fields()},"ts":{self.ts},"cts":{self.cts}}}'
+
+    def snapshot(self) -> str:
+        """A snapshot as of now, with the keys of the last message in its order."""
+        keys = {**self._last, "type": "snapshot", "data": None}
+        parts = [
+            f'"{key}":{self.data() if key == "data" else json.dumps(value, ensure_ascii=False)}'
+            for key, value in keys.items()
+        ]
+        return f"{{{','.join(parts)}}}"
+
+    def _fields(self) -> str:
         bids, asks = self._levels.text(is_bid=True), self._levels.text(is_bid=False)
-        return (
-            f'{{"s":"{self.symbol}","b":{bids},"a":{asks},"u":{self.update_id},"seq":{self.seq}}}'
-        )
+        return f'"s":"{self.symbol}","b":{bids},"a":{asks},"u":{self.update_id},"seq":{self.seq}'
+
+
+@attrs.define(eq=False)
+class TopicTicker:
+    """What a Bybit ``tickers`` topic has said so far: its snapshot with the changes since."""
+
+    _last: dict[str, Any] = attrs.Factory(dict)
+
+    def take(self, text: str) -> None:
+        message = json.loads(text)
+        if message["type"] == "snapshot":
+            self._last = message
+        elif self._last:
+            merged = {**self._last["data"], **message["data"]}
+            self._last = {**self._last, **message, "type": "snapshot", "data": merged}
+
+    def snapshot(self) -> str | None:
+        """A snapshot as of now, None where there was none."""
+        if not self._last:
+            return None
+        return json.dumps(self._last, separators=(",", ":"), ensure_ascii=False)

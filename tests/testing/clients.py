@@ -11,8 +11,9 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import attrs
+import pytest
 import trio
-from trio_websocket import WebSocketConnection, wrap_client_stream
+from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
 PATIENCE = 30.0
 
@@ -93,6 +94,20 @@ async def ask(ws: WebSocketConnection, request: object) -> str:
     """Sends a request (text, or an object to be written as JSON); returns the next message."""
     await ws.send_message(request if isinstance(request, str) else json.dumps(request))
     return await text(ws)
+
+
+async def closed_with(ws: WebSocketConnection) -> tuple[int, str | None]:
+    """Reads until the server closes."""
+
+    async def read_on() -> None:
+        while True:
+            await ws.get_message()
+
+    with trio.fail_after(PATIENCE), pytest.raises(ConnectionClosed) as caught:
+        await read_on()
+    reason = caught.value.reason
+    assert reason is not None
+    return reason.code, reason.reason
 
 
 async def shake_hands(url: str) -> tuple[Transport, bytes]:

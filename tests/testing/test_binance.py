@@ -10,10 +10,6 @@ import attrs
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
-from trio_websocket import (
-    ConnectionClosed,
-    WebSocketConnection,
-)
 
 from farm.testing import (
     BINANCE_SPOT,
@@ -34,6 +30,7 @@ from tests.testing.clients import (
     Answer,
     PlainBook,
     ask,
+    closed_with,
     get,
     open_ws,
     shake_hands,
@@ -60,20 +57,6 @@ def standing() -> FakeBinance:
 def lines_of(name: str) -> list[str]:
     lines = gzip.decompress(recording(name).read_bytes()).decode().splitlines()
     return [line.partition(" ")[2] for line in lines]
-
-
-async def closed_with(ws: WebSocketConnection) -> tuple[int, str | None]:
-    """Reads until the server closes."""
-
-    async def read_on() -> None:
-        while True:
-            await ws.get_message()
-
-    with trio.fail_after(PATIENCE), pytest.raises(ConnectionClosed) as caught:
-        await read_on()
-    reason = caught.value.reason
-    assert reason is not None
-    return reason.code, reason.reason
 
 
 # --- recordings ----------------------------------------------------------------------------------
@@ -361,7 +344,7 @@ async def test_connection_attempts_beyond_the_limit_get_429() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("/", 404), ("/public/ws", 404), ("/stream?timeUnit=MICROSECOND", 400)]
+    ("path", "status"), [("/", 404), ("/public/ws", 404), ("/stream?timeUnit=NANOSECOND", 400)]
 )
 async def test_addresses_that_are_refused(path: str, status: int) -> None:
     async with open_fake(standing()) as fake:

@@ -114,7 +114,7 @@ async def test_replies_have_the_shape_of_their_category(market: Market) -> None:
         (["publicTrade.5.BTCUSDT"], "error:handler not found,topic:publicTrade.5.BTCUSDT"),
         (["order"], "error:handler not found,topic:order"),
         (["refused.BTCUSDT"], "error:handler not found,topic:refused.BTCUSDT"),
-        (["tickers.BTCUSDT", "kline.1.BTCUSDT"], "error:already subscribed,topic:tickers.BTCUSDT"),
+        (["kline.5.BTCUSDT", "kline.1.BTCUSDT"], "error:already subscribed,topic:kline.5.BTCUSDT"),
         (["kline.1.BTCUSDT", "kline.1.BTCUSDT"], "error:already subscribed,topic:kline.1.BTCUSDT"),
         ([], "error:params error"),
         ("kline.1.BTCUSDT", "error:params error"),
@@ -126,11 +126,11 @@ async def test_one_bad_topic_fails_the_request(market: Market, args: object, mes
     fake = FakeBybit(simulator(market), market, pace=NEVER)
     fake.refuse_subscription("refused.BTCUSDT")
     async with open_fake(fake), open_ws(fake.ws_url + path(market)) as ws:
-        await ask(ws, subscribe("tickers.BTCUSDT"))
+        await ask(ws, subscribe("kline.5.BTCUSDT"))
         reply = json.loads(await ask(ws, {"op": "subscribe", "args": args}))
         assert (reply["success"], reply["ret_msg"]) == (False, message)
         [connection] = fake.connections
-        assert list(connection.streams) == ["tickers.BTCUSDT"]
+        assert list(connection.streams) == ["kline.5.BTCUSDT"]
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,21 @@ def test_a_connection_can_be_chosen_by_name() -> None:
             "session_binance_usdm_20210722.jsonl.gz",
             {"SUSHIUSDT", "AKROUSDT", "KEEPUSDT", "CTKUSDT"},
         ),
+        (
+            "session_binance_coinm_20210722.jsonl.gz",
+            {
+                "BCHUSD_PERP",
+                "LINKUSD_PERP",
+                "BCHUSD_210924",
+                "ETCUSD_PERP",
+                "ETHUSD_210924",
+                "XRPUSD_PERP",
+                "BTCUSD_211231",
+                "TRXUSD_PERP",
+                "LINKUSD_211231",
+                "EOSUSD_PERP",
+            },
+        ),
     ],
 )
 def test_the_snapshots_of_a_session_stand_in_their_time(name: str, snapshots: set[str]) -> None:
@@ -70,14 +85,23 @@ def test_the_snapshots_of_a_session_stand_in_their_time(name: str, snapshots: se
     assert [push.time for push in pushes] == sorted(push.time for push in pushes)
     replies = {p.stream: p for p in pushes if p.stream.startswith("/depth")}
     assert set(replies) == {depth_reply(symbol) for symbol in snapshots}
+    assert RecordingSource(recording(name)).symbols == snapshots
     assert not any(push.silent for push in replies.values())
     assert [push.stream for push in pushes if push.silent] == ["/exchangeInfo"]
 
 
-def test_the_snapshot_of_a_coinm_log_names_its_symbol() -> None:
-    source = RecordingSource(recording("binance_coinm_btcusd_perp_20240808.log.gz"))
+@pytest.mark.parametrize(
+    ("name", "symbol"),
+    [
+        ("binance_usdm_btcusdt_20240808.log.gz", "BTCUSDT"),
+        ("binance_coinm_btcusd_perp_20240808.log.gz", "BTCUSD_PERP"),
+    ],
+)
+def test_the_snapshot_of_a_futures_log_is_of_its_only_symbol(name: str, symbol: str) -> None:
+    source = RecordingSource(recording(name))
     [reply] = [push.stream for push in source if push.stream.startswith("/")]
-    assert reply == depth_reply("BTCUSD_PERP")
+    assert reply == depth_reply(symbol)
+    assert source.symbols == {symbol}
 
 
 def test_an_open_choice_of_connections_is_an_error() -> None:
@@ -104,3 +128,17 @@ def test_control_replies_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "acks.log"
     path.write_text('1 {"result":null,"id":1}\n2 {"stream":"a@trade","data":{"x":1}}\n')
     assert [push.text for push in RecordingSource(path)] == ['{"x":1}']
+
+
+def test_symbols_and_replies_of_any_name(tmp_path: Path) -> None:
+    lines = [
+        {"t": "header"},
+        {"t": "recv", "conn": "a", "ts": 1.0, "data": '{"topic":"tickers.XRP-1-0.4-P","x":1}'},
+        {"t": "http", "conn": "h", "ts": 2.0, "data": "{}",
+         "url": "https://api.bybit.com/v5/market/full_orderbook?category=option&symbol=X"},
+    ]  # fmt: skip
+    path = tmp_path / "session.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    source = RecordingSource(path)
+    assert source.symbols == {"XRP-1-0.4-P"}
+    assert [push.stream for push in source if push.silent] == ["/full_orderbook?symbol=X"]

@@ -70,6 +70,35 @@ async def test_markets_are_served_until_stdin_ends() -> None:
         await process.stdin.aclose()
 
 
+SEVEN = {
+    "binance/spot": ("TUSDT,币安人生USDT", "/ws/tusdt@trade", "/api/v3/exchangeInfo"),
+    "binance/usdm": ("BTCUSDT,BTCUSDT_260925", "/market/ws/btcusdt@aggTrade", "/fapi/v1/time"),
+    "binance/coinm": ("BTCUSD_PERP", "/ws/btcusd_perp@trade", "/dapi/v1/exchangeInfo"),
+    "bybit/spot": ("BTCUSDT", "publicTrade.BTCUSDT", "/v5/market/time"),
+    "bybit/linear": ("BTCUSDT-26SEP25", "publicTrade.BTCUSDT-26SEP25", "/v5/market/time"),
+    "bybit/inverse": ("BTCUSD", "publicTrade.BTCUSD", "/v5/market/time"),
+    "bybit/option": ("XRP-30OCT26-0.4-P-USDT", "publicTrade.XRP", "/v5/market/time"),
+}
+
+
+async def test_all_seven_markets_are_served_and_futures_share_their_weight() -> None:
+    specs = [f"{name}:{symbols}" for name, (symbols, _, _) in SEVEN.items()]
+    async with served(*specs, "--rate", "500") as (process, endpoints):
+        assert list(endpoints) == list(SEVEN)
+        for name, (_, stream, path) in SEVEN.items():
+            venue, _, market = name.partition("/")
+            assert (await get(endpoints[name]["rest"] + path)).status == 200
+            url = stream if venue == "binance" else f"/v5/public/{market}"
+            async with open_ws(endpoints[name]["ws"] + url) as ws:
+                if venue == "bybit":
+                    await ask(ws, {"op": "subscribe", "args": [stream]})
+                assert len(await texts(ws, 3)) == 3
+        answer = await get(endpoints["binance/usdm"]["rest"] + "/fapi/v1/ping")
+        assert answer.headers["x-mbx-used-weight-1m"] == "3"
+        assert process.stdin is not None
+        await process.stdin.aclose()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
     async with served("bybit/spot:BTCUSDT") as (process, endpoints):

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import mul
+
 import attrs
 
 from farm.testing.simulator.matching import Fill
 
-__all__ = ["MINUTE", "SECOND", "Candle", "CandleSeries"]
+__all__ = ["MINUTE", "SECOND", "Candle", "CandleSeries", "Worth", "series"]
 
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
 
+Worth = Callable[[int, int], int]
+"""The turnover of so many lots at a price in ticks."""
+
 
 @attrs.define
 class Candle:
-    """One candle; prices in ticks, ``volume`` in lots, ``turnover`` in ticks times lots.
+    """One candle; prices in ticks, ``volume`` in lots, ``turnover`` as the series counts worth.
 
     ``first_id`` and ``last_id`` are -1 while no trade fell into it.
     """
@@ -40,6 +46,7 @@ class CandleSeries:
     period: int
     current: Candle
     opens_at_first_trade: bool
+    worth: Worth = mul
     changed: bool = False
 
     @property
@@ -58,11 +65,12 @@ class CandleSeries:
         candle.close = fill.price
         candle.last_id = trade_id
         candle.trades += 1
+        worth = self.worth(fill.price, fill.lots)
         candle.volume += fill.lots
-        candle.turnover += fill.price * fill.lots
+        candle.turnover += worth
         if taker_buys:
             candle.taker_volume += fill.lots
-            candle.taker_turnover += fill.price * fill.lots
+            candle.taker_turnover += worth
         self.changed = True
 
     def roll(self) -> Candle:
@@ -73,7 +81,9 @@ class CandleSeries:
         return done
 
 
-def series(period: int, now: int, price: int, *, opens_at_first_trade: bool) -> CandleSeries:
+def series(
+    period: int, now: int, price: int, *, opens_at_first_trade: bool, worth: Worth = mul
+) -> CandleSeries:
     """A series whose first candle holds the instant `now`."""
     first = Candle(now - now % period, price, price, price, price)
-    return CandleSeries(period, first, opens_at_first_trade)
+    return CandleSeries(period, first, opens_at_first_trade, worth)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["fixed", "trimmed"]
+__all__ = ["fixed", "signed", "trimmed"]
 
 
 def fixed(units: int, decimals: int) -> str:
@@ -11,6 +11,11 @@ def fixed(units: int, decimals: int) -> str:
         return str(units)
     whole, part = divmod(units, 10**decimals)
     return f"{whole}.{part:0{decimals}d}"
+
+
+def signed(units: int, decimals: int) -> str:
+    """As :func:`fixed`, of numbers below zero too: ``-0.05``."""
+    return ("-" if units < 0 else "") + fixed(abs(units), decimals)
 
 
 def trimmed(units: int, decimals: int) -> str:

@@ -12,29 +12,23 @@ from collections.abc import Collection, Iterable, Iterator
 
 import attrs
 
-from farm.testing.simulator.binance_texts import BINANCE_INTERVALS, BinanceSpotWriter
-from farm.testing.simulator.bybit_texts import BYBIT_INTERVALS, BybitWriter
 from farm.testing.simulator.candles import SECOND
 from farm.testing.simulator.flow import OrderFlow
 from farm.testing.simulator.instruments import Instrument, instrument
 from farm.testing.simulator.matching import MatchingBook
+from farm.testing.simulator.venues import VENUES, Venue
 from farm.testing.simulator.writer import VenueWriter
 from farm.testing.source import Push
 from farm.types import Exchange, Market
 
 __all__ = ["MarketSimulator"]
 
-_MARKETS = {
-    (Exchange.BINANCE, Market.SPOT),
-    (Exchange.BYBIT, Market.SPOT),
-    (Exchange.BYBIT, Market.LINEAR),
-}
-_DEFAULT_INTERVALS = {
-    Exchange.BINANCE: ("1s", "1m", "5m", "1h"),
-    Exchange.BYBIT: ("1", "5", "60"),
-}
 DEFAULT_START = 1_786_320_000 * SECOND
 """2026-08-10 00:00:00 UTC."""
+
+# The market of a stranger, of whom only streams of the whole market tell.
+_STRANGER_RATE = 10.0
+_STRANGER_LEVELS = 50
 
 
 class MarketSimulator:
@@ -67,7 +61,7 @@ class MarketSimulator:
         levels: int = 300,
         intervals: Iterable[str] | None = None,
     ) -> None:
-        if (exchange, market) not in _MARKETS:
+        if (exchange, market) not in VENUES:
             raise ValueError(f"{exchange.value}/{market.value} is not simulated")
         self.exchange = exchange
         self.market = market
@@ -78,9 +72,9 @@ class MarketSimulator:
             raise ValueError(f"rate must be a positive number, not {rate}")
         if levels < 50:
             raise ValueError(f"a book has 50 levels or more, not {levels}")
-        known = BINANCE_INTERVALS if exchange is Exchange.BINANCE else BYBIT_INTERVALS
-        self._intervals = tuple(intervals or _DEFAULT_INTERVALS[exchange])
-        if unknown := [name for name in self._intervals if name not in known]:
+        self._venue = VENUES[exchange, market]
+        self._intervals = tuple(self._venue.usual_intervals if intervals is None else intervals)
+        if unknown := [name for name in self._intervals if name not in self._venue.intervals]:
             raise ValueError(f"unknown candle interval {unknown[0]!r}")
         self._seed = seed
         self._rate = rate
@@ -96,35 +90,55 @@ class MarketSimulator:
     def book(self, symbol: str) -> MatchingBook:
         """The engine's own book in the latest iteration, as of the last push it gave.
 
-        With several symbols the engine of one may already stand at its next push.
+        With several symbols, and on Binance's futures, the engine may already stand at its next
+        push.
         """
         return self._books[symbol]
 
     def __iter__(self) -> Iterator[Push]:
         stories = [self._symbol_market(listed).pushes() for listed in self.instruments]
-        return heapq.merge(*stories, key=lambda push: push.time)
+        stories += [self._stranger(name).pushes() for name in self._venue.strangers]
+        merged: Iterator[Push] = heapq.merge(*stories, key=lambda push: push.time)
+        return self._venue.whole_market(merged)
 
     def _symbol_market(self, listed: Instrument) -> _SymbolMarket:
-        seed = f"{self._seed}:{self.exchange.value}:{self.market.value}:{listed.symbol}"
-        flow = OrderFlow(listed, random.Random(f"{seed}:orders"), self._levels)
-        self._books[listed.symbol] = flow.book
-        writer: VenueWriter
-        if self.exchange is Exchange.BINANCE:
-            writer = BinanceSpotWriter(listed, flow.book, seed, self._intervals)
-        else:
-            writer = BybitWriter(self.market, listed, flow.book, seed, self._intervals)
-        clock = random.Random(f"{seed}:times")
-        return _SymbolMarket(flow, writer, clock, self._rate, self._start, self._end)
+        market = _open_market(
+            self._venue, listed, self._seed, self._levels, self._intervals, self._rate
+        )
+        self._books[listed.symbol] = market.flow.book
+        return attrs.evolve(market, start=self._start, end=self._end)
+
+    def _stranger(self, symbol: str) -> _SymbolMarket:
+        venue = VENUES[self._venue.strangers[symbol]]
+        listed = instrument(venue.exchange, venue.market, symbol, self._seed)
+        market = _open_market(venue, listed, self._seed, _STRANGER_LEVELS, (), _STRANGER_RATE)
+        return attrs.evolve(market, start=self._start, end=self._end)
+
+
+def _open_market(
+    venue: Venue,
+    listed: Instrument,
+    number: int,
+    levels: int,
+    intervals: Iterable[str],
+    rate: float,
+) -> _SymbolMarket:
+    seed = f"{number}:{venue.exchange.value}:{venue.market.value}:{listed.symbol}"
+    flow = OrderFlow(listed, random.Random(f"{seed}:orders"), levels)
+    writer = venue.writer(venue.market, listed, flow.book, seed, intervals)
+    return _SymbolMarket(flow, writer, random.Random(f"{seed}:times"), rate)
 
 
 @attrs.define(eq=False)
 class _SymbolMarket:
+    """One symbol from ``start`` to ``end``, None for without end, in nanoseconds."""
+
     flow: OrderFlow
     writer: VenueWriter
     clock: random.Random
     rate: float
-    start: int
-    end: int | None
+    start: int = 0
+    end: int | None = None
 
     def pushes(self) -> Iterator[Push]:
         self.flow.open_book()

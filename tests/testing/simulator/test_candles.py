@@ -36,6 +36,15 @@ def test_where_a_candle_opens(opens_at_first_trade: bool, opened: int, low: int)
     assert (candles.current.open, candles.current.low) == (opened, low)
 
 
+def test_turnover_counts_as_the_series_is_told() -> None:
+    candles = series(
+        MINUTE, 0, 1, opens_at_first_trade=True, worth=lambda price, lots: lots * 1000 // price
+    )
+    candles.add(Fill(400, 3), 1, taker_buys=True)
+    candles.add(Fill(300, 2), 2, taker_buys=False)
+    assert (candles.current.turnover, candles.current.taker_turnover) == (7 + 6, 7)
+
+
 def test_rolling_closes_and_opens_at_the_close() -> None:
     candles = series(MINUTE, 0, 100, opens_at_first_trade=True)
     candles.add(Fill(90, 1), 1, taker_buys=True)

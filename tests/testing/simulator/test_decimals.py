@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farm.testing.simulator.decimals import fixed, trimmed
+from farm.testing.simulator.decimals import fixed, signed, trimmed
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,9 @@ def test_both_spellings_are_the_number(units: int, decimals: int) -> None:
     number = Decimal(units).scaleb(-decimals)
     assert Decimal(fixed(units, decimals)) == Decimal(trimmed(units, decimals)) == number
     assert len(fixed(units, decimals).partition(".")[2]) == decimals
+
+
+@given(st.integers(-(10**20), 10**20), st.integers(0, 12))
+def test_signed_numbers(units: int, decimals: int) -> None:
+    assert Decimal(signed(units, decimals)) == Decimal(units).scaleb(-decimals)
+    assert signed(abs(units), decimals) == fixed(abs(units), decimals)

@@ -24,6 +24,8 @@ def by_stream(pushes: list[Push]) -> Story:
     found: Story = defaultdict(list)
     for push in pushes:
         name = push.stream.partition("@")[2] or "snapshot"
+        if push.stream.startswith("!"):
+            name = push.stream
         found[name].append(json.loads(push.text, parse_float=Decimal))
     return found
 
@@ -44,7 +46,8 @@ def test_every_stream_is_told(story: Story) -> None:
     partial = {f"depth{n}{speed}" for n in (5, 10, 20) for speed in ("", "@100ms")}
     klines = {f"kline_{interval}" for interval in ("1s", "1m", "5m", "1h")}
     assert set(story) == {
-        "snapshot", "trade", "aggTrade", "bookTicker", "depth", "depth@100ms", *partial, *klines
+        "snapshot", "trade", "aggTrade", "bookTicker", "depth", "depth@100ms", *partial, *klines,
+        "miniTicker", "ticker", "!miniTicker@arr",
     }  # fmt: skip
 
 
@@ -56,6 +59,8 @@ def test_keys_stand_in_the_venues_order(story: Story) -> None:
         "depth": list(story["depth@100ms"][0]),
         "partial": list(story["depth5"][0]),
         "kline": list(story["kline_1m"][0]["k"]),
+        "miniTicker": list(story["miniTicker"][0]),
+        "ticker": list(story["ticker"][0]),
     } == {
         "trade": ["e", "E", "s", "t", "p", "q", "T", "m", "M"],
         "aggTrade": ["e", "E", "s", "a", "p", "q", "f", "l", "T", "m", "M"],
@@ -63,6 +68,8 @@ def test_keys_stand_in_the_venues_order(story: Story) -> None:
         "depth": ["e", "E", "s", "U", "u", "b", "a"],
         "partial": ["lastUpdateId", "bids", "asks"],
         "kline": list("tTsifLochlvnxqVQB"),
+        "miniTicker": list("eEscohlvq"),
+        "ticker": list("eEspPwxcQbBaAohlvqOCFLn"),
     }
     assert story["trade"][0]["p"].partition(".")[2] in {f"{n:02}000000" for n in range(100)}
 
@@ -158,3 +165,23 @@ def test_trades_stand_between_the_quotes_around_them(pushes: list[Push]) -> None
 def test_the_opening_is_the_rest_snapshot(pushes: list[Push]) -> None:
     assert pushes[0].stream == depth_reply(SYMBOL)
     assert pushes[0].silent
+
+
+def test_tickers_sum_up_the_day_so_far(story: Story) -> None:
+    """Each second in which something traded, and the array of the market has the same rows."""
+    for ticker, mini in zip(story["ticker"], story["miniTicker"], strict=True):
+        so_far = [trade for trade in story["trade"] if trade["t"] <= ticker["L"]]
+        assert len(so_far) >= sum(trade["E"] < ticker["E"] for trade in story["trade"])
+        prices = [Decimal(trade["p"]) for trade in so_far]
+        assert (ticker["F"], ticker["L"], ticker["n"]) == (
+            so_far[0]["t"], so_far[-1]["t"], len(so_far)
+        )  # fmt: skip
+        assert Decimal(ticker["v"]) == sum(Decimal(trade["q"]) for trade in so_far)
+        assert (ticker["c"], ticker["Q"]) == (so_far[-1]["p"], so_far[-1]["q"])
+        assert Decimal(ticker["h"]) == max(*prices, Decimal(ticker["o"]))
+        assert Decimal(ticker["c"]) - Decimal(ticker["o"]) == Decimal(ticker["p"])
+        average = Decimal(ticker["q"]) / Decimal(ticker["v"])
+        assert abs(average - Decimal(ticker["w"])) < Decimal("1e-7")
+        assert all(ticker[key] == value for key, value in mini.items() if key != "e")
+    assert story["!miniTicker@arr"] == [[mini] for mini in story["miniTicker"]]
+    assert any(ticker["p"].startswith("-") for ticker in story["ticker"])

@@ -1,4 +1,5 @@
-"""An independent look at the simulated Bybit: only its texts, and the engine's book as truth."""
+"""An independent look at simulated spot, linear and inverse: only their texts, and the engine's
+book as truth."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from tests.testing.clients import PlainBook
 
 SYMBOL = "BTCUSDT"
 SECONDS = 130
-MARKETS = [Market.SPOT, Market.LINEAR]
+MARKETS = [Market.SPOT, Market.LINEAR, Market.INVERSE]
 
 
 def simulator(
@@ -108,7 +109,7 @@ def test_one_message_holds_all_trades_of_one_taker(told: tuple[Market, list[Push
         ids += [row["i"] for row in rows]
     assert max(len(message["data"]) for message in found) > 1
     assert len(set(ids)) == len(ids)
-    if market is Market.LINEAR:
+    if market is not Market.SPOT:
         assert all(str(uuid.UUID(text)) == text for text in ids)
     else:
         assert all(text.isdecimal() for text in ids)
@@ -135,7 +136,7 @@ def test_tick_directions_compare_with_the_last_price() -> None:
 def test_a_closing_candle_is_the_sum_of_its_trades_and_brings_the_next(
     told: tuple[Market, list[Push]],
 ) -> None:
-    _, pushes = told
+    market, pushes = told
     trades = [r for m in messages(pushes, f"publicTrade.{SYMBOL}") for r in m["data"]]
     closing = [m["data"] for m in messages(pushes, f"kline.1.{SYMBOL}") if len(m["data"]) > 1]
     assert len(closing) == SECONDS // 60
@@ -148,7 +149,12 @@ def test_a_closing_candle_is_the_sum_of_its_trades_and_brings_the_next(
         assert inside
         prices = [Decimal(t["p"]) for t in inside]
         assert Decimal(old["volume"]) == sum(Decimal(t["v"]) for t in inside)
-        assert Decimal(old["turnover"]) == sum(Decimal(t["v"]) * Decimal(t["p"]) for t in inside)
+        pairs = [(Decimal(t["v"]), Decimal(t["p"])) for t in inside]
+        if market is Market.INVERSE:  # volume in dollars, turnover in coins
+            coins = sum(size / price for size, price in pairs)
+            assert 0 <= coins - Decimal(old["turnover"]) < Decimal("1e-8") * len(pairs)
+        else:
+            assert Decimal(old["turnover"]) == sum(size * price for size, price in pairs)
         assert Decimal(old["close"]) == prices[-1]
         assert Decimal(old["high"]) == max(*prices, Decimal(old["open"]))
         assert Decimal(old["low"]) == min(*prices, Decimal(old["open"]))
