@@ -8,7 +8,7 @@ from typing import TypeAlias
 import attrs
 
 from farm.batch import Batch
-from farm.books.sync import BookSync, make_sync
+from farm.books.sync import SNAPSHOT_LEVELS, BookSync, RestSync, make_sync
 from farm.bundle import Bundle
 from farm.entities import BookUpdate, Gap, Quote
 from farm.exchanges.outages import stream_gap
@@ -27,23 +27,31 @@ class BookKeeper:
     """Keeps the books of the streams that one connection carries.
 
     `streams` names them; it is asked again where an unknown one turns up. `resync` is called with
-    a stream whose book must start anew.
+    a stream whose book must start anew, and with its need: of several that wait for a snapshot by
+    REST the one of the greatest comes first. `paced`: bundles say (``asked``) when such requests
+    are sent, and a book buffers nothing before; False for recordings, where nobody asks.
+    `snapshot_levels` is how many levels a side those snapshots are asked for.
     """
 
     def __init__(
         self,
         streams: Callable[[], Iterable[Stream]],
-        resync: Callable[[Stream], None],
+        resync: Callable[[Stream, int], None],
         numbers: NumberMode = NumberMode.FLOAT,
+        *,
+        paced: bool = True,
+        snapshot_levels: int = SNAPSHOT_LEVELS,
     ) -> None:
         self._streams = streams
         self._resync = resync
         self._numbers = numbers
+        self._paced = paced
+        self._snapshot_levels = snapshot_levels
         self._books: dict[Key, BookSync] = {}
         self._checked: dict[Symbol, list[BookSync]] = {}  # those that quotes can be compared with
         self._by_feed: dict[str, BookSync] = {}
         self._unsettled: list[BookSync] = []  # those that have gaps to tell or a resync to ask for
-        self._learn()
+        self.learn()
 
     @property
     def books(self) -> Iterable[BookSync]:
@@ -52,6 +60,8 @@ class BookKeeper:
 
     def take(self, bundle: Bundle) -> Bundle:
         """Bring the books up to date, set verdicts, and add the gaps that this shows."""
+        if bundle.asked:
+            self._asked(bundle.asked)
         for batch in bundle.batches:
             if batch.kind is Gap:
                 self._gaps(batch)
@@ -60,9 +70,12 @@ class BookKeeper:
                 self._updates(batch)
             elif batch.kind is Quote and self._checked:
                 self._quotes(batch)
-        if bundle.ended is not None:
+        if bundle.ended is not None or bundle.down:
             for book in self._books.values():
-                book.ended()
+                if bundle.down is None or book.stream.feed in bundle.down:
+                    book.ended()
+        for feed in bundle.dropped:
+            self._drop(feed)
         return self._settle(bundle)
 
     def interrupted(self, time: Nanoseconds) -> list[Gap]:
@@ -84,22 +97,49 @@ class BookKeeper:
             )
         return gaps
 
-    def _learn(self) -> None:
+    # ----------------------------------------------------------------------------- which are kept
+    def learn(self) -> None:
+        """Make the books of streams that are new; of two speeds of one book the first is kept."""
         for stream in self._streams():
             key = (stream.symbol, stream.depth)
             if stream.data_type is not DataType.BOOK or key in self._books:
                 continue
-            book = self._books[key] = self._by_feed[stream.feed] = make_sync(stream)
+            book = make_sync(stream, snapshot_levels=self._snapshot_levels, paced=self._paced)
+            self._books[key] = self._by_feed[stream.feed] = book
             if book.shares_quote_ids:
                 self._checked.setdefault(stream.symbol, []).append(book)
+
+    def _drop(self, feed: str) -> None:
+        """Forget a book that is collected no longer; what it found missing is still told."""
+        book = self._by_feed.pop(feed, None)
+        if book is None:
+            return
+        symbol = book.stream.symbol
+        del self._books[symbol, book.stream.depth]
+        if book.shares_quote_ids:
+            self._checked[symbol].remove(book)
+            if not self._checked[symbol]:
+                del self._checked[symbol]
+        book.wants_resync = False
+
+    # ------------------------------------------------------------------------------- what they take
+    def _asked(self, feeds: Iterable[str]) -> None:
+        for feed in feeds:
+            if feed not in self._by_feed:
+                self.learn()
+            book = self._by_feed.get(feed)
+            if isinstance(book, RestSync):
+                book.asked()
 
     def _updates(self, batch: Batch[BookUpdate]) -> None:
         books = self._books
         for update in batch.rows:
             book = books.get((update.symbol, update.depth))
             if book is None:
-                self._learn()
-                book = books[update.symbol, update.depth]
+                self.learn()
+                book = books.get((update.symbol, update.depth))
+                if book is None:  # it was under way when its stream was dropped
+                    continue
             book.update(update)
             self._note(book)
 
@@ -117,6 +157,7 @@ class BookKeeper:
                 book.lost(gap.receive_time)
                 self._note(book)
 
+    # ----------------------------------------------------------------------------- what they give
     def _note(self, book: BookSync) -> None:
         if book.wants_resync or book.gaps:
             self._unsettled.append(book)
@@ -127,7 +168,7 @@ class BookKeeper:
         for book in self._unsettled:
             if book.wants_resync:
                 book.wants_resync = False
-                self._resync(book.stream)
+                self._resync(book.stream, book.need)
             found += book.gaps
             book.gaps = []
         self._unsettled.clear()

@@ -1,8 +1,8 @@
 """The check of truth: a quote that carries the id of a book update must equal the book's top.
 
-Source: measured on recordings (spot, 564 of 564): after an update with final id ``u``, a
-``bookTicker`` with the same ``u`` shows the same best bid and ask. Either may come first, up to 82
-messages apart, so both sides are remembered.
+Source: measured on recordings (spot 564 of 564, USD-M 629 of 629, COIN-M 1,124 of 1,124): after an
+update with final id ``u``, a ``bookTicker`` with the same ``u`` shows the same best bid and ask.
+Either may come first, up to 82 messages apart, so both sides are remembered.
 """
 
 from __future__ import annotations
@@ -37,6 +37,14 @@ class QuoteCheck:
         """The book is no longer what these were to be compared with."""
         self._tops.clear()
         self._at = None
+
+    def forget_quotes(self) -> None:
+        """No book will come to the ids of the quotes that wait."""
+        self._waiting.clear()
+
+    def has_stood_at(self, update_id: int) -> bool:
+        """Whether the book that stands, or stood last, came by this id not long ago."""
+        return update_id in self._tops
 
     def quote(self, quote: Quote) -> bool:
         """Take a quote; False if it contradicts the book."""
