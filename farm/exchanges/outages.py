@@ -14,7 +14,7 @@ from farm.exchanges.session import Lost, StreamState, StreamStatus
 from farm.exchanges.streams import Stream
 from farm.types import GapCause, GapUnit, Nanoseconds
 
-__all__ = ["VENUE_EDGE", "Outages", "stream_gap"]
+__all__ = ["VENUE_EDGE", "Outages", "stream_gap", "stream_gaps"]
 
 VENUE_EDGE = "venue"
 """The edge of losses that happened before the data reached us."""
@@ -31,6 +31,7 @@ def stream_gap(
     edge: str = VENUE_EDGE,
     frames: int | None = None,
     ids: tuple[int, int] | None = None,
+    feed: str | None = None,
 ) -> Gap:
     """A gap on one stream: of ids (first and last missing), of frames, or of unknown size."""
     unit, size = GapUnit.UNKNOWN, None
@@ -42,7 +43,7 @@ def stream_gap(
         exchange=stream.exchange,
         market=stream.market,
         symbol=stream.symbol,
-        feed=stream.feed,
+        feed=stream.feed if feed is None else feed,
         edge=edge,
         cause=cause,
         first_id=ids[0] if ids else None,
@@ -55,6 +56,34 @@ def stream_gap(
         receive_time=receive_time,
         ordinal=ordinal,
     )
+
+
+def stream_gaps(
+    stream: Stream,
+    cause: GapCause,
+    *,
+    start: Nanoseconds | None,
+    end: Nanoseconds | None,
+    receive_time: Nanoseconds,
+    ordinal: int,
+    edge: str = VENUE_EDGE,
+    frames: int | None = None,
+) -> list[Gap]:
+    """A gap on each feed that a stream carries: a Bybit ticker has the mark price in it."""
+    return [
+        stream_gap(
+            stream,
+            cause,
+            start=start,
+            end=end,
+            receive_time=receive_time,
+            ordinal=ordinal,
+            edge=edge,
+            frames=frames,
+            feed=feed,
+        )
+        for feed in stream.feeds
+    ]
 
 
 class Outages:
@@ -77,19 +106,36 @@ class Outages:
                 if status.down_since is None:
                     status.down_since = last_good
 
+    def silent(self, status: StreamStatus) -> None:
+        """This stream is dead, though its connection is not: down since it last delivered."""
+        if status.down_since is None:
+            status.down_since = self._last_good(status)
+        status.down_cause = GapCause.SILENCE
+
+    def acknowledged(
+        self, statuses: Iterable[StreamStatus], time: Nanoseconds, ordinal: int
+    ) -> list[Gap]:
+        """The venue says that it sends these again: the records of what they missed.
+
+        Of one that was acknowledged before and stayed silent, that proves nothing.
+        """
+        believed = (status for status in statuses if status.down_cause is not GapCause.SILENCE)
+        return self.back(believed, time, ordinal)
+
     def back(self, statuses: Iterable[StreamStatus], time: Nanoseconds, ordinal: int) -> list[Gap]:
-        """These streams are subscribed again: the records of what they missed."""
+        """These streams deliver again: the records of what they missed."""
         gaps = []
         for status in statuses:
             self._refused.discard(status.stream.name)
             if status.down_since is not None:
-                gaps.append(self._gap(status, GapCause.DISCONNECT, time, ordinal))
+                gaps += self._gaps(status, status.down_cause, time, ordinal)
         return gaps
 
     def refused(
         self, statuses: Iterable[StreamStatus], time: Nanoseconds, ordinal: int
     ) -> list[Gap]:
-        """The venue refused these streams: all of them is missing, with no end in sight.
+        """The venue refused these streams: all of them is missing since they were last good, with
+        no end in sight.
 
         A refusal is recorded once, not again by every connection that asks again.
         """
@@ -99,10 +145,11 @@ class Outages:
                 continue
             self._refused.add(status.stream.name)
             if status.down_since is None:
-                status.down_since = self._opened_at
-            gap = self._gap(status, GapCause.REFUSED, time, ordinal)
-            gap.end_time = None
-            gaps.append(gap)
+                status.down_since = self._last_good(status)
+            refusals = self._gaps(status, GapCause.REFUSED, time, ordinal)
+            for gap in refusals:
+                gap.end_time = None
+            gaps += refusals
         return gaps
 
     def finished(self, time: Nanoseconds, ordinal: int) -> list[Gap]:
@@ -119,7 +166,11 @@ class Outages:
             return []
         cause = GapCause.QUARANTINE if item.quarantined else GapCause.OVERFLOW
         return [
-            stream_gap(
+            gap
+            for status in self._statuses.values()
+            # Among what was lost may be the very answer to the request.
+            if self._is_subscribed(status) or status.state is StreamState.REQUESTED
+            for gap in stream_gaps(
                 status.stream,
                 cause,
                 start=item.start,
@@ -129,10 +180,12 @@ class Outages:
                 edge=item.edge,
                 frames=item.frames,
             )
-            for status in self._statuses.values()
-            # Among what was lost may be the very answer to the request.
-            if self._is_subscribed(status) or status.state is StreamState.REQUESTED
         ]
+
+    def _last_good(self, status: StreamStatus) -> Nanoseconds:
+        """When the venue last sent it, or said that it would, on this connection."""
+        times = (status.last_time, status.acknowledged_at, self._opened_at)
+        return max(time for time in times if time is not None)
 
     def _is_subscribed(self, status: StreamStatus) -> bool:
         """Whether the venue sends this stream in this epoch; also while it is subscribed anew."""
@@ -141,8 +194,11 @@ class Outages:
         delivered = status.last_time is not None and status.last_time >= self._opened_at
         return status.state is StreamState.REQUESTED and delivered
 
-    def _gap(self, status: StreamStatus, cause: GapCause, time: Nanoseconds, ordinal: int) -> Gap:
+    def _gaps(
+        self, status: StreamStatus, cause: GapCause, time: Nanoseconds, ordinal: int
+    ) -> list[Gap]:
         start, status.down_since = status.down_since, None
-        return stream_gap(
+        status.down_cause = GapCause.DISCONNECT
+        return stream_gaps(
             status.stream, cause, start=start, end=time, receive_time=time, ordinal=ordinal
         )

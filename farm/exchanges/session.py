@@ -7,6 +7,7 @@ executes and answers as ordinary input. Nothing here knows of sockets, threads o
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import Enum
 from typing import Protocol, TypeAlias
 
@@ -14,7 +15,7 @@ import attrs
 
 from farm.bundle import Bundle
 from farm.exchanges.streams import Stream
-from farm.types import Nanoseconds
+from farm.types import GapCause, Nanoseconds
 
 __all__ = [
     "LAST_SERIAL",
@@ -27,33 +28,43 @@ __all__ = [
     "Lost",
     "Opened",
     "Reconnect",
+    "Rotate",
     "SendText",
     "Session",
+    "SnapshotAsked",
     "SnapshotReply",
     "StreamState",
     "StreamStatus",
+    "Subscribe",
     "Tick",
+    "Unsubscribe",
 ]
 
 
 # ------------------------------------------------------------------------------------- commands
 @attrs.frozen
 class SendText:
-    """Send this text frame."""
+    """Send this text frame; what is ``urgent`` (a ping) goes before what waits already."""
 
     epoch: int
     text: str
+    urgent: bool = False
 
 
 @attrs.frozen
 class FetchSnapshot:
-    """Fetch a book snapshot by REST and answer with a :class:`SnapshotReply`."""
+    """Fetch a book snapshot by REST and answer with a :class:`SnapshotReply`.
+
+    Of many that wait for the weight budget the one with the greatest ``need`` goes first. When it
+    is sent, the core is told by a :class:`SnapshotAsked`.
+    """
 
     epoch: int
     stream: Stream
     path: str
     params: tuple[tuple[str, str | int], ...]
     weight: int
+    need: int = 0
 
 
 @attrs.frozen
@@ -64,7 +75,15 @@ class Reconnect:
     reason: str
 
 
-Command: TypeAlias = SendText | FetchSnapshot | Reconnect
+@attrs.frozen
+class Rotate:
+    """Open another connection and, once it carries everything, let go of this one."""
+
+    epoch: int
+    reason: str
+
+
+Command: TypeAlias = SendText | FetchSnapshot | Reconnect | Rotate
 
 
 # --------------------------------------------------------------------------------------- inputs
@@ -109,6 +128,39 @@ class SnapshotReply:
 
 
 @attrs.define
+class SnapshotAsked:
+    """The request for this book's snapshot is being sent: from here on its diffs are needed."""
+
+    epoch: int
+    time: Nanoseconds
+    stream: Stream
+    nbytes: int = 0
+    serial: int = 0
+
+
+@attrs.define
+class Subscribe:
+    """Collect these streams as well, from now on."""
+
+    time: Nanoseconds
+    streams: list[Stream]
+    epoch: int = 0
+    nbytes: int = 0
+    serial: int = 0
+
+
+@attrs.define
+class Unsubscribe:
+    """Collect these streams no longer."""
+
+    time: Nanoseconds
+    streams: list[Stream]
+    epoch: int = 0
+    nbytes: int = 0
+    serial: int = 0
+
+
+@attrs.define
 class Tick:
     """Time passes: heartbeats and deadlines are judged by ``now``, the monotonic clock."""
 
@@ -147,7 +199,7 @@ class Lost:
 
 @attrs.define
 class Finished:
-    """Nothing will follow: the run ends. Streams that are down now are recorded as such."""
+    """Nothing will follow on this connection. Streams that are down now are recorded as such."""
 
     time: Nanoseconds
     epoch: int = 0
@@ -155,7 +207,18 @@ class Finished:
     serial: int = LAST_SERIAL
 
 
-Input: TypeAlias = Opened | Frames | SnapshotReply | Tick | Closed | Lost | Finished
+Input: TypeAlias = (
+    Opened
+    | Frames
+    | SnapshotReply
+    | SnapshotAsked
+    | Subscribe
+    | Unsubscribe
+    | Tick
+    | Closed
+    | Lost
+    | Finished
+)
 
 
 # ---------------------------------------------------------------------------------------- state
@@ -177,7 +240,8 @@ class StreamState(Enum):
 class StreamStatus:
     """What is known of one stream: its state in this epoch, and when it last delivered.
 
-    ``down_since`` is the last instant known good of a stream that is down and for which no
+    ``acknowledged_at`` is when the venue last said yes to it. ``down_since`` is the last instant
+    known good of a stream that is down, by ``down_cause``, and for which no
     :class:`~farm.entities.Gap` has been recorded yet.
     """
 
@@ -186,7 +250,9 @@ class StreamStatus:
     reason: str = ""
     frames: int = 0
     last_time: Nanoseconds | None = None
+    acknowledged_at: Nanoseconds | None = None
     down_since: Nanoseconds | None = None
+    down_cause: GapCause = GapCause.DISCONNECT
 
 
 class Session(Protocol):
@@ -194,13 +260,15 @@ class Session(Protocol):
 
     ``handle`` returns what the input gave, or None; it never raises for anything that a venue may
     send. ``take_commands`` empties the list of what is to be done. ``resync`` asks for what a book
-    needs to start anew: a snapshot, or its one topic subscribed again. ``statuses`` are by the
-    venue's stream name, ``unknown_values`` counts values that no document names, by place.
+    needs to start anew: a snapshot, or its one topic subscribed again; ``need`` says how urgent
+    that is. ``statuses`` are by the venue's stream name, ``unknown_values`` counts values that no
+    document names, by place, ``foreign`` rows of other markets, by stream.
     """
 
     statuses: dict[str, StreamStatus]
-    unknown_values: dict[str, int]
+    unknown_values: Counter[str]
+    foreign: Counter[str]
 
     def handle(self, item: Input) -> Bundle | None: ...
     def take_commands(self) -> list[Command]: ...
-    def resync(self, stream: Stream) -> None: ...
+    def resync(self, stream: Stream, need: int = 0) -> None: ...

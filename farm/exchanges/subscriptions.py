@@ -21,12 +21,19 @@ well under one second, and a request may wait its turn behind others."""
 
 @attrs.define
 class Request:
-    """A request under way: the streams it names, and when it was made (monotonic seconds)."""
+    """A request under way: the streams it names, and when it was made (monotonic seconds).
+
+    ``open`` are those that no answer came to yet, where answers name streams.
+    """
 
     id: str
     names: list[str]
     made: float
     subscribes: bool = True
+    open: set[str] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.open = set(self.names)
 
 
 class Subscriptions:
@@ -87,11 +94,19 @@ class Subscriptions:
         request = self._pending.pop(request_id, None)
         if request is None or not request.subscribes:
             return []
-        confirmed = [self._statuses[name] for name in request.names]
-        for status in confirmed:
-            if status.state is StreamState.REQUESTED:  # data may have come before the answer
-                status.state = StreamState.ACKNOWLEDGED
-        return confirmed
+        return self._confirm(request.names)
+
+    def answered(
+        self, granted: Iterable[str], refused: Iterable[str], now: float
+    ) -> tuple[list[StreamStatus], list[StreamStatus]]:
+        """An answer that names streams and no request: those confirmed, and those that failed.
+
+        A request is answered when all its streams are; of several requests for one stream the
+        oldest is answered first.
+        """
+        self._last_answer = now
+        confirmed = self._confirm(self._answer(granted))
+        return confirmed, self._fail(self._answer(refused), "refused by the venue")
 
     def refused(self, request_id: str, reason: str, now: float) -> list[StreamStatus]:
         """The venue said no; the streams that failed for good.
@@ -103,17 +118,13 @@ class Subscriptions:
         request = self._pending.pop(request_id, None)
         if request is None or not request.subscribes:
             return []
-        names = [n for n in request.names if self._statuses[n].state is not StreamState.LIVE]
+        names = [name for name in request.names if name in self._statuses]
         if len(names) > 1:
             half = len(names) // 2
             self._request(names[:half], now, subscribes=True)
             self._request(names[half:], now, subscribes=True)
             return []
-        failed = [self._statuses[name] for name in names]
-        for status in failed:
-            status.state = StreamState.FAILED
-            status.reason = reason
-        return failed
+        return self._fail(names, reason)
 
     def overdue(self, now: float) -> list[Request]:
         """Requests that no answer came to in time.
@@ -122,6 +133,34 @@ class Subscriptions:
         """
         pending = self._pending.values()
         return [r for r in pending if now - max(r.made, self._last_answer) > ACK_DEADLINE]
+
+    def _answer(self, names: Iterable[str]) -> list[str]:
+        """Tick these streams off the oldest requests that name them; those asked to be sent."""
+        asked = []
+        for name in names:
+            request = next((r for r in self._pending.values() if name in r.open), None)
+            if request is None:
+                continue
+            request.open.discard(name)
+            if not request.open:
+                del self._pending[request.id]
+            if request.subscribes:
+                asked.append(name)
+        return asked
+
+    def _confirm(self, names: Iterable[str]) -> list[StreamStatus]:
+        confirmed = [self._statuses[name] for name in names if name in self._statuses]
+        for status in confirmed:
+            if status.state is StreamState.REQUESTED:  # data may have come before the answer
+                status.state = StreamState.ACKNOWLEDGED
+        return confirmed
+
+    def _fail(self, names: Iterable[str], reason: str) -> list[StreamStatus]:
+        failed = [self._statuses[name] for name in names if name in self._statuses]
+        for status in failed:
+            status.state = StreamState.FAILED
+            status.reason = reason
+        return failed
 
     def _request(self, names: list[str], now: float, *, subscribes: bool) -> None:
         request = Request(str(self._next_id), names, now, subscribes)

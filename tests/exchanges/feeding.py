@@ -14,8 +14,9 @@ import attrs
 
 from farm.books.keeper import BookKeeper
 from farm.bundle import Bundle, UnparsedFrame
+from farm.columns import ColumnKind, column_types
 from farm.entities import Gap
-from farm.exchanges.registry import make_session, rules_of
+from farm.exchanges.registry import MARKETS, make_session, rules_of
 from farm.exchanges.rules import MarketRules
 from farm.exchanges.session import (
     Closed,
@@ -27,17 +28,27 @@ from farm.exchanges.session import (
     Lost,
     Opened,
     Reconnect,
+    Rotate,
     SendText,
+    SnapshotAsked,
     SnapshotReply,
+    Subscribe,
     Tick,
+    Unsubscribe,
 )
 from farm.exchanges.streams import Stream
 from farm.types import Exchange, Market, NumberMode
 
 BINANCE_SPOT = rules_of(Exchange.BINANCE, Market.SPOT)
+BINANCE_USDM = rules_of(Exchange.BINANCE, Market.USDM)
+BINANCE_COINM = rules_of(Exchange.BINANCE, Market.COINM)
 BYBIT_SPOT = rules_of(Exchange.BYBIT, Market.SPOT)
 BYBIT_LINEAR = rules_of(Exchange.BYBIT, Market.LINEAR)
-ALL_RULES = [BINANCE_SPOT, BYBIT_SPOT, BYBIT_LINEAR]
+BYBIT_INVERSE = rules_of(Exchange.BYBIT, Market.INVERSE)
+BYBIT_OPTION = rules_of(Exchange.BYBIT, Market.OPTION)
+BINANCE = [BINANCE_SPOT, BINANCE_USDM, BINANCE_COINM]
+BYBIT = [BYBIT_SPOT, BYBIT_LINEAR, BYBIT_INVERSE, BYBIT_OPTION]
+ALL_RULES = list(MARKETS.values())
 
 SECOND = 1_000_000_000
 T0 = 1_790_000_000 * SECOND
@@ -52,13 +63,24 @@ class Outcome:
     rows: list[Any] = attrs.field(factory=list)
     unparsed: list[UnparsedFrame] = attrs.field(factory=list)
     ended: str | None = None
+    up: tuple[str, ...] = ()
+    down: frozenset[str] | None = None
+    asked: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, bundle: Bundle | None) -> Outcome:
         if bundle is None:
             return cls()
-        rows = [row for batch in bundle.batches for row in batch]
-        return cls(rows, bundle.unparsed, bundle.ended)
+        return cls(
+            [row for batch in bundle.batches for row in batch],
+            bundle.unparsed,
+            bundle.ended,
+            bundle.up,
+            bundle.down,
+            bundle.asked,
+            bundle.dropped,
+        )
 
     def only(self, kind: type[E]) -> list[E]:
         return [row for row in self.rows if isinstance(row, kind)]
@@ -71,7 +93,8 @@ class Outcome:
 class Drive:
     """A core and its books on one connection. Every read comes `step` after the last.
 
-    `books=False` leaves the books out: then events are as the core made them.
+    `specs` are asked for of each symbol, `whole` of the whole market. `books=False` leaves the
+    books out: then events are as the core made them.
     """
 
     def __init__(
@@ -80,21 +103,26 @@ class Drive:
         specs: Iterable[str] = (),
         symbols: Sequence[str] = ("BTCUSDT",),
         *,
+        whole: Iterable[str] = (),
         numbers: NumberMode = NumberMode.FLOAT,
         discover: bool = False,
         books: bool = True,
+        **options: Any,
     ) -> None:
         self.rules = rules
-        self._books = books
         streams = [rules.streams.stream(symbol, spec) for spec in specs for symbol in symbols]
+        streams += [rules.streams.market_stream(spec) for spec in whole]
         self.session = make_session(
-            rules, streams, connection="c", numbers=numbers, discover=discover
+            rules, streams, connection="c", numbers=numbers, discover=discover, **options
         )
-        self.keeper = BookKeeper(
-            lambda: [status.stream for status in self.session.statuses.values()],
-            self.session.resync,
-            numbers,
-        )
+        self.keeper: Any = None
+        if books:
+            self.keeper = BookKeeper(
+                lambda: [status.stream for status in self.session.statuses.values()],
+                self.session.resync,
+                numbers,
+                paced=False,
+            )
         self.commands: list[Command] = []
         self.step = SECOND
         self.epoch, self.time, self.now, self.ordinal, self.serial = 0, T0, 0.0, 0, 0
@@ -114,7 +142,7 @@ class Drive:
         self.serial += 1
         item.serial = self.serial
         bundle = self.session.handle(item)
-        if bundle is not None and self._books:
+        if bundle is not None and self.keeper is not None:
             bundle = self.keeper.take(bundle)
         self.commands += self.session.take_commands()
         return Outcome.of(bundle)
@@ -142,10 +170,23 @@ class Drive:
             SnapshotReply(self.epoch, self.time, self.ordinal - 1, stream, body, len(body))
         )
 
-    def tick(self, seconds: float) -> None:
+    def asked(self, spec: str = "book", symbol: str = "BTCUSDT") -> Outcome:
+        """The request for this book's snapshot goes out now."""
+        stream = self.rules.streams.stream(symbol, spec)
+        return self.give(SnapshotAsked(self.epoch, self.time, stream))
+
+    def subscribe(self, spec: str, *symbols: str) -> Outcome:
+        streams = [self.rules.streams.stream(symbol, spec) for symbol in symbols]
+        return self.give(Subscribe(self.time, streams, self.epoch))
+
+    def unsubscribe(self, spec: str, *symbols: str) -> Outcome:
+        streams = [self.rules.streams.stream(symbol, spec) for symbol in symbols]
+        return self.give(Unsubscribe(self.time, streams, self.epoch))
+
+    def tick(self, seconds: float) -> Outcome:
         self.now += seconds
         self.time += int(seconds * SECOND)
-        self.give(Tick(self.epoch, self.time, self.now))
+        return self.give(Tick(self.epoch, self.time, self.now))
 
     def close(self, *, intended: bool = False) -> Outcome:
         self.time += self.step
@@ -171,6 +212,9 @@ class Drive:
     def reconnects(self) -> list[Reconnect]:
         return self._taken(Reconnect)
 
+    def rotations(self) -> list[Rotate]:
+        return self._taken(Rotate)
+
     def _taken(self, kind: type[E]) -> list[E]:
         found = [command for command in self.commands if isinstance(command, kind)]
         self.commands = [command for command in self.commands if not isinstance(command, kind)]
@@ -182,14 +226,24 @@ class Drive:
         return self.read(*replies) if replies else Outcome()
 
     def granted(self, request: dict[str, Any]) -> bytes:
-        if self.rules is BINANCE_SPOT:
-            return text({"result": None, "id": request["id"]})
-        return bybit_reply(request["req_id"])
+        return self.answer(request, ())
 
     def refused(self, request: dict[str, Any], why: str = "no such stream") -> bytes:
-        if self.rules is BINANCE_SPOT:
+        return self.answer(request, names_in(request), why)
+
+    def answer(
+        self, request: dict[str, Any], bad: Iterable[str], why: str = "no such stream"
+    ) -> bytes:
+        """The venue's answer: one `bad` name refuses the request, or itself alone on options."""
+        wrong = [name for name in names_in(request) if name in set(bad)]
+        if self.rules is BYBIT_OPTION:
+            return option_reply([n for n in names_in(request) if n not in wrong], wrong)
+        if self.rules.exchange is Exchange.BYBIT:
+            op = request["op"]
+            return bybit_reply(request["req_id"], op, success=not wrong, why=why if wrong else "")
+        if wrong:
             return text({"error": {"code": 2, "msg": why}, "id": request["id"]})
-        return bybit_reply(request["req_id"], success=False, why=why)
+        return text({"result": None, "id": request["id"]})
 
 
 def as_read(event: Any) -> dict[str, Any]:
@@ -201,9 +255,50 @@ def as_read(event: Any) -> dict[str, Any]:
     return fields
 
 
+def check_events(
+    events: Iterable[Any],
+    readings: Iterable[tuple[type, dict[str, Any]]],
+    *,
+    time: int,
+    ordinal: int,
+) -> None:
+    """The events of one frame are what an independent reading says: each kind's, in order."""
+    place = {"receive_time": time, "ordinal": ordinal}
+    assert by_kind((type(e), as_read(e)) for e in events) == by_kind(
+        (kind, fields | place) for kind, fields in readings
+    )
+
+
+def by_kind(pairs: Iterable[tuple[type, Any]]) -> dict[type, list[Any]]:
+    found: dict[type, list[Any]] = {}
+    for kind, value in pairs:
+        found.setdefault(kind, []).append(value)
+    return found
+
+
+def check_numbers(event: Any, mode: NumberMode) -> None:
+    """Every number of `event` is of its mode: 0.5 and Decimal("0.5") are equal, and not the same"""
+    wanted = number_of(mode)
+    for column in column_types(type(event)):
+        value = getattr(event, column.name)
+        if column.kind is ColumnKind.LEVELS:
+            assert all(type(n) is wanted for x in value for n in (x.price, x.quantity))
+        elif column.kind is ColumnKind.NUMBER and value is not None:
+            assert type(value) is wanted, column.name
+
+
 def number_of(mode: NumberMode) -> type[float | Decimal]:
     """What makes a number of this mode from text, without the code under test."""
     return float if mode is NumberMode.FLOAT else Decimal
+
+
+def trade_text(rules: MarketRules, trade_id: int = 1, symbol: str = "BTCUSDT") -> bytes:
+    """A message with one trade, as this market sends it."""
+    if rules.exchange is Exchange.BYBIT:
+        return bybit_trades(str(trade_id), symbol=symbol)
+    if rules is BINANCE_SPOT:
+        return binance_trade(trade_id, symbol)
+    return binance_trade(trade_id, symbol, X="MARKET")
 
 
 def names_in(request: dict[str, Any]) -> list[str]:
@@ -256,6 +351,12 @@ def bybit_reply(
     req_id: str, op: str = "subscribe", *, success: bool = True, why: str = ""
 ) -> bytes:
     return text({"success": success, "ret_msg": why, "conn_id": "x", "req_id": req_id, "op": op})
+
+
+def option_reply(granted: Sequence[str] = (), refused: Sequence[str] = ()) -> bytes:
+    """On options a reply names topics and no request."""
+    topics = {"failTopics": list(refused), "successTopics": list(granted)}
+    return text({"success": True, "conn_id": "x", "data": topics, "type": "COMMAND_RESP"})
 
 
 def bybit_trades(*ids: str, symbol: str = "BTCUSDT", **changes: Any) -> bytes:

@@ -10,15 +10,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from farm.entities import BookUpdate, Gap, Trade
-from farm.exchanges.core import MALFORMED
+from farm.entities import BookUpdate, Gap, MarkPrice, OpenInterest, Ticker, Trade
+from farm.exchanges.harvest import MALFORMED
 from farm.exchanges.rules import MarketRules
 from farm.exchanges.session import Frames, Opened, SnapshotReply, StreamState
 from farm.types import BookVerdict, DataType, GapCause, GapUnit, NumberMode, Side
 from tests.effort import runs
+from tests.exchanges.binance import texts as binance_texts
+from tests.exchanges.bybit import texts as bybit_texts
 from tests.exchanges.feeding import (
     ALL_RULES,
     BINANCE_SPOT,
+    BINANCE_USDM,
     BYBIT_LINEAR,
     Drive,
     binance_diff,
@@ -27,31 +30,38 @@ from tests.exchanges.feeding import (
     binance_trade,
     bybit_book,
     bybit_trades,
+    combined,
     text,
 )
 
-SPECS = {
-    BINANCE_SPOT: ["trade", "agg_trade", "quote", "book", "book:20", "kline:1m"],
-    BYBIT_LINEAR: ["trade", "quote", "book", "book:50", "kline:1m"],
-}
 LEVELS = [["100.5", "1"], ["100.4", "2"]], [["100.6", "3"]]
+
+# One message of every stream of every market.
 GOOD: list[tuple[MarketRules, bytes]] = [
-    (BINANCE_SPOT, binance_trade(1)),
-    (BINANCE_SPOT, binance_quote(7, ("1", "2"), ("3", "4"))),
-    (BINANCE_SPOT, binance_diff(5, 9, *LEVELS)),
-    (BINANCE_SPOT, binance_partial(9, *LEVELS)),
-    (BYBIT_LINEAR, bybit_trades("a", "b", "c")),
-    (BYBIT_LINEAR, bybit_book("snapshot", 4, *LEVELS)),
-    (BYBIT_LINEAR, bybit_book("delta", 5, *LEVELS, depth=50)),
-    (BYBIT_LINEAR, bybit_book("snapshot", 6, *LEVELS, depth=1)),
+    *((sample.rules, sample.frame()) for sample in binance_texts.ALL if sample.data.get("e")),
+    *((sample.rules, sample.frame()) for sample in bybit_texts.ALL),
 ]
-IDS = ["trade", "quote", "diff", "partial", "trades", "snapshot", "delta", "depth1"]
+IDS = [
+    *(sample.id for sample in binance_texts.ALL if sample.data.get("e")),
+    *(sample.id for sample in bybit_texts.ALL),
+]
 good = pytest.mark.parametrize(("rules", "frame"), GOOD, ids=IDS)
 modes = pytest.mark.parametrize("mode", list(NumberMode))
+markets = pytest.mark.parametrize("rules", ALL_RULES, ids=lambda rules: rules.key)
 
 
 def drive(rules: MarketRules, mode: NumberMode = NumberMode.FLOAT, **options: Any) -> Drive:
-    driven = Drive(rules, SPECS[rules], numbers=mode, **options)
+    """Everything of this market's sample symbol is collected, but two books of one depth."""
+    symbol = (binance_texts.SYMBOLS | bybit_texts.SYMBOLS)[rules.key]
+    specs = {rules.streams.stream(symbol, s).feed: s for s in reversed(rules.streams.specs)}
+    driven = Drive(
+        rules,
+        specs.values(),
+        [symbol],
+        whole=[spec for spec in rules.streams.market_specs if "@" not in spec],
+        numbers=mode,
+        **options,
+    )
     driven.open()
     return driven
 
@@ -73,7 +83,9 @@ def test_an_added_field_and_another_key_order_change_nothing(
     shuffled = dict(reversed(message.items()))
     if isinstance(message["data"], dict):
         shuffled["data"] = dict(reversed(message["data"].items())) | {"new": [{"x": None}]}
-    assert parsed(rules, text(shuffled | {"ps": "BTCUSDT", "st": 1})) == expected
+    else:
+        shuffled["data"] = [dict(reversed(row.items())) | {"new": {}} for row in message["data"]]
+    assert parsed(rules, text(shuffled | {"new": "x", "old": [1]})) == expected
     assert parsed(rules, json.dumps(message, indent=1).encode()) == expected
     escaped = frame.replace(b"@", b"\\u0040").replace(b'"orderbook.', b'"orderbook\\u002e')
     assert parsed(rules, escaped) == expected
@@ -89,7 +101,7 @@ def test_an_unknown_enum_value_is_counted_and_loses_nothing() -> None:
 
 def test_every_row_has_its_frames_place_and_every_bundle_its_origin() -> None:
     driven = drive(BYBIT_LINEAR)
-    frames = [bybit_trades("a", "b"), bybit_trades("c"), text({"topic": "tickers.X", "ts": 1})]
+    frames = [bybit_trades("a", "b"), bybit_trades("c"), text({"topic": "insurance.X", "ts": 1})]
     item = Frames(1, 77, 40, frames, 1000, serial=5)
     bundle = driven.session.handle(item)
     assert bundle is not None
@@ -100,11 +112,27 @@ def test_every_row_has_its_frames_place_and_every_bundle_its_origin() -> None:
         ("c", 41, 0, 77),
     ]
     assert [(frame.ordinal, frame.time, frame.kind) for frame in bundle.unparsed] == [
-        (42, 77, "tickers")
+        (42, 77, "insurance")
     ]
     assert (bundle.serial, bundle.receive_time, bundle.nbytes) == (5, 77, 1000)
     assert bundle.origin == batch.origins[0][0] == bundle.unparsed[0].origin
     assert (bundle.origin.connection, bundle.origin.epoch) == ("c", 1)
+
+
+def test_events_of_other_kinds_are_in_batches_of_their_own_in_order() -> None:
+    driven = Drive(BYBIT_LINEAR, ["ticker"], ["A", "B"], books=False)
+    driven.open()
+    data = {"lastPrice": "1", "markPrice": "2", "openInterest": "3"}
+    frames = [
+        text({"topic": f"tickers.{symbol}", "type": "snapshot", "ts": 1, "data": data})
+        for symbol in "ABA"
+    ]
+    bundle = driven.session.handle(Frames(1, 77, 40, frames, 900))
+    assert bundle is not None
+    assert [batch.kind for batch in bundle.batches] == [MarkPrice, OpenInterest, Ticker]
+    for batch in bundle.batches:
+        assert [(row.symbol, row.ordinal) for row in batch] == [("A", 40), ("B", 41), ("A", 42)]
+        assert batch.nbytes == 300
 
 
 # ------------------------------------------------------------------------------------ what is kept
@@ -187,7 +215,7 @@ BAD_FRAMES = {
 
 
 @modes
-@pytest.mark.parametrize("rules", SPECS, ids=lambda rules: rules.key)
+@markets
 @pytest.mark.parametrize("raw", BAD_FRAMES.values(), ids=BAD_FRAMES)
 def test_what_is_no_message_is_kept_as_it_came(
     rules: MarketRules, raw: bytes, mode: NumberMode
@@ -219,10 +247,15 @@ def test_a_broken_frame_that_names_its_stream_is_a_gap_there(raw: bytes) -> None
     ("rules", "raw", "kind"),
     [
         (BINANCE_SPOT, b'{"stream":"btcusdt@trade","data":{"e":"tradeV2","E":1}}', "tradeV2"),
-        (BINANCE_SPOT, b'{"stream":"btcusdt@ticker","data":{"e":"24hrTicker"}}', "24hrTicker"),
+        (BINANCE_SPOT, b'{"stream":"btcusdt@avgPrice","data":{"e":"avgPrice"}}', "avgPrice"),
         (BINANCE_SPOT, b'{"stream":"ethusdt@depth5","data":{"lastUpdateId":1}}', "ethusdt@depth5"),
-        (BINANCE_SPOT, b'{"e":"serverShutdown","E":1}', "serverShutdown"),
-        (BYBIT_LINEAR, b'{"topic":"tickers.BTCUSDT","data":{}}', "tickers"),
+        (
+            BINANCE_USDM,
+            b'{"stream":"!assetIndex@arr","data":[{"e":"assetIndexUpdate"}]}',
+            "assetIndexUpdate",
+        ),
+        (BINANCE_USDM, b'{"stream":"!ticker@arr","data":[{"e":"24hrTickerV2"}]}', "24hrTickerV2"),
+        (BYBIT_LINEAR, b'{"topic":"insurance.USDT","data":{}}', "insurance"),
         (BYBIT_LINEAR, b'{"topic":"allLiquidation.X","data":[]}', "allLiquidation"),
         (BYBIT_LINEAR, b'{"op":"auth","success":true}', "auth"),
     ],
@@ -236,24 +269,27 @@ def test_a_type_that_is_unknown_is_counted_by_its_name_and_is_no_gap(
 
 
 def check_one(rules: MarketRules, mode: NumberMode, raw: bytes) -> None:
-    """Parsed or kept, and whatever was parsed fits the columns."""
-    session = Drive(rules, SPECS[rules], numbers=mode, discover=True).session
+    """Parsed or kept, never both nor neither, and whatever was parsed fits the columns."""
+    session = Drive(rules, numbers=mode, discover=True, books=False).session
     session.handle(Opened(1, 0, 0.0))
     bundle = session.handle(Frames(1, 1, 0, [raw], len(raw)))
-    if bundle is None:  # an answer to something, and understood; or a message of no rows
+    kept = bundle.unparsed if bundle is not None else []
+    batches = bundle.batches if bundle is not None else []
+    rows = [row for batch in batches for row in batch if not isinstance(row, Gap)]
+    taken = sum(status.frames for status in session.statuses.values())
+    if kept:
+        assert [(frame.raw, taken, rows) for frame in kept] == [(raw, 0, [])]
+    elif not taken:  # an answer to something, or a notice, and understood
         message = json.loads(raw)
-        assert "id" in message or "op" in message or message["data"] == []
-        return
-    rows = [row for batch in bundle.batches for row in batch if not isinstance(row, Gap)]
-    assert bool(rows) != bool(bundle.unparsed)
-    assert all(kept.raw == raw for kept in bundle.unparsed)
+        assert rows == []
+        assert message.keys() & {"id", "op", "type", "e"} or message["stream"] == "!serverShutdown"
     if mode is NumberMode.FLOAT:  # an exact number may be too long for a column, and is refused
-        for batch in bundle.batches:
+        for batch in batches:
             assert len(batch.to_arrow()) == len(batch)
 
 
 @modes
-@pytest.mark.parametrize("rules", SPECS, ids=lambda rules: rules.key)
+@markets
 @settings(max_examples=runs(150))
 @given(raw=st.binary(max_size=60))
 def test_any_bytes_at_all_are_kept(rules: MarketRules, mode: NumberMode, raw: bytes) -> None:
@@ -261,10 +297,13 @@ def test_any_bytes_at_all_are_kept(rules: MarketRules, mode: NumberMode, raw: by
 
 
 KEYS = ["stream", "data", "e", "id", "result", "error", "code", "topic", "op", "success", "ts", "x"]
+KEYS += ["type", "st", "s", "o", "E"]
 NAMES = ["btcusdt@trade", "publicTrade.BTCUSDT", "orderbook.1.BTCUSDT", "ethusdt@depth5@100ms"]
+NAMES += ["!markPrice@arr", "!forceOrder@arr", "!serverShutdown", "tickers.BTCUSDT"]
+WORDS = ["trade", "pong", "subscribe", "COMMAND_RESP", "snapshot", "delta", "forceOrder"]
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4)
 VALUES = st.recursive(
-    SCALARS | st.sampled_from([*NAMES, "trade", "pong", "subscribe"]),
+    SCALARS | st.sampled_from([*NAMES, *WORDS]),
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=5)
     ),
@@ -272,11 +311,14 @@ VALUES = st.recursive(
 
 
 @modes
-@pytest.mark.parametrize("rules", SPECS, ids=lambda rules: rules.key)
+@markets
 @settings(max_examples=runs(150))
 @given(value=VALUES)
 @example(value={"topic": "orderbook.1.BTCUSDT", "ts": 10**400})
 @example(value={"id": 10**30, "result": None})
+@example(value={"stream": "!markPrice@arr", "data": []})
+@example(value={"topic": "tickers.BTCUSDT", "ts": 1, "data": {"nextFundingTime": [1]}})
+@example(value={"topic": "tickers.BTCUSDT", "ts": 1, "data": {"lastPrice": {"a": 1}}})
 def test_any_json_is_parsed_or_kept(rules: MarketRules, mode: NumberMode, value: Any) -> None:
     check_one(rules, mode, json.dumps(value).encode())
 
@@ -287,7 +329,7 @@ def test_a_damaged_message_is_parsed_or_kept(
     rules: MarketRules, frame: bytes, mode: NumberMode
 ) -> None:
     dice = random.Random(frame)
-    for _ in range(runs(200)):
+    for _ in range(runs(60)):
         raw = bytearray(frame)
         for _ in range(dice.randint(1, 3)):
             at = dice.randrange(len(raw))
@@ -303,10 +345,10 @@ def test_discovery_makes_a_route_for_every_stream_of_the_market_that_a_frame_nam
     driven = Drive(BYBIT_LINEAR, discover=True)
     driven.open()
     outcome = driven.read(
-        bybit_trades("a"), bybit_book("snapshot", 4, *LEVELS, depth=50), b'{"topic":"tickers.X"}'
+        bybit_trades("a"), bybit_book("snapshot", 4, *LEVELS, depth=50), b'{"topic":"insurance.X"}'
     )
     assert [type(row) for row in outcome.rows] == [Trade, BookUpdate]
-    assert [kept.kind for kept in outcome.unparsed] == ["tickers"]
+    assert [kept.kind for kept in outcome.unparsed] == ["insurance"]
     assert list(driven.session.statuses) == ["publicTrade.BTCUSDT", "orderbook.50.BTCUSDT"]
     assert {status.state for status in driven.session.statuses.values()} == {StreamState.LIVE}
     assert driven.book("book:50").verdict is BookVerdict.VERIFIED
@@ -315,20 +357,44 @@ def test_discovery_makes_a_route_for_every_stream_of_the_market_that_a_frame_nam
     assert [kept.kind for kept in asked.read(bybit_trades("a")).unparsed] == ["publicTrade"]
 
 
-def test_a_snapshot_names_its_stream_and_a_broken_one_is_kept() -> None:
-    session = Drive(BINANCE_SPOT, discover=True).session
-    stream = BINANCE_SPOT.streams.stream("BTCUSDT", "book")
-    bodies = [b'{"lastUpdateId":7,"bids":[["1","2"]],"asks":[]}', b'{"code":-1003,"msg":"banned"}']
-    good, bad = (session.handle(SnapshotReply(0, 5, 9, stream, b, len(b))) for b in bodies)
+def test_a_feed_is_discovered_once_though_it_has_two_speeds() -> None:
+    driven = Drive(BINANCE_USDM, discover=True, books=False)
+    driven.open()
+    data = {"e": "markPriceUpdate", "E": 1, "s": "X", "p": "1", "T": 0}
+    frames = [combined(f"btcusdt@markPrice{speed}", data) for speed in ("@1s", "", "@1s")]
+    outcome = driven.read(*frames)
+    assert len(outcome.only(MarkPrice)) == 2
+    assert [kept.kind for kept in outcome.unparsed] == ["btcusdt@markPrice"]
+    assert "another stream of binance/usdm/BTCUSDT/mark_price" in outcome.unparsed[0].reason
+
+
+@pytest.mark.parametrize(
+    ("rules", "spec", "body"),
+    [
+        (BINANCE_SPOT, "book", b'{"lastUpdateId":7,"bids":[["1","2"]],"asks":[]}'),
+        (BINANCE_USDM, "book", b'{"lastUpdateId":7,"E":1,"T":1,"bids":[["1","2"]],"asks":[]}'),
+        (
+            BYBIT_LINEAR,
+            "book:full",
+            b'{"retCode":0,"result":{"s":"X","b":[["1","2"]],"a":[],"ts":1,"u":7,"seq":1}}',
+        ),
+    ],
+)
+def test_a_snapshot_names_its_stream_and_a_broken_one_is_kept(
+    rules: MarketRules, spec: str, body: bytes
+) -> None:
+    session = Drive(rules, discover=True, books=False).session
+    stream = rules.streams.stream("BTCUSDT", spec)
+    broken = b'{"code":-1003,"msg":"banned"}'
+    good, bad = (session.handle(SnapshotReply(0, 5, 9, stream, b, len(b))) for b in (body, broken))
     assert good is not None
     assert bad is not None
     ((update,),) = good.batches
     assert (update.is_snapshot, update.last_id, update.ordinal) == (True, 7, 9)
-    assert [(kept.kind, kept.raw) for kept in bad.unparsed] == [(MALFORMED, bodies[1])]
-    linear = BYBIT_LINEAR.streams.stream("BTCUSDT", "book")
-    other = Drive(BYBIT_LINEAR).session.handle(SnapshotReply(0, 5, 9, linear, b"{}", 2))
-    assert other is not None
-    assert [kept.kind for kept in other.unparsed] == [MALFORMED]
+    assert [(kept.kind, kept.raw) for kept in bad.unparsed] == [(MALFORMED, broken)]
+    assert session.take_commands() == []  # a recording has nobody to ask again
+    elsewhere = Drive(rules, books=False).session  # it is collected no longer
+    assert elsewhere.handle(SnapshotReply(0, 5, 9, stream, body, len(body))) is None
 
 
 def test_the_payload_is_shared_out_among_the_batches_of_a_bundle() -> None:
@@ -342,11 +408,16 @@ def test_the_payload_is_shared_out_among_the_batches_of_a_bundle() -> None:
     }
 
 
-@pytest.mark.parametrize("rules", ALL_RULES, ids=lambda rules: rules.key)
+@markets
 def test_a_read_that_gives_nothing_makes_no_bundle(rules: MarketRules) -> None:
     driven = Drive(rules, ["trade"])
     driven.open(answered=False)
+    assert driven.session.handle(Frames(1, 1, 1, [], 0)) is None
     (request,) = driven.sent()
     reply = driven.granted(request)
+    bundle = driven.session.handle(Frames(1, 1, 0, [reply], len(reply)))
+    assert bundle is not None
+    assert (bundle.batches, bundle.unparsed, bundle.ended) == ([], [], None)
+    assert len(bundle.up) == 1
     assert driven.session.handle(Frames(1, 1, 0, [reply], len(reply))) is None
     assert driven.session.handle(Frames(1, 1, 1, [], 0)) is None

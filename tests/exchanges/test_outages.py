@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from farm.entities import Gap
-from farm.exchanges.outages import Outages, stream_gap
+from farm.exchanges.outages import Outages, stream_gap, stream_gaps
 from farm.exchanges.session import Lost, StreamState, StreamStatus
 from farm.types import GapCause, GapUnit
-from tests.exchanges.feeding import BINANCE_SPOT
+from tests.exchanges.feeding import BINANCE_SPOT, BYBIT_LINEAR
 
 SUBSCRIBED = [StreamState.ACKNOWLEDGED, StreamState.LIVE]
 LOST = Lost(1, 3, 100, 200, "connection>parser", quarantined=False)
@@ -61,6 +61,75 @@ def test_delivery_in_an_epoch_before_makes_no_subscription() -> None:
     status.last_time = 9
     outages.closed(50)
     assert status.down_since is None
+
+
+def test_an_answer_ends_an_outage_but_no_silence() -> None:
+    """A stream that was acknowledged and silent is believed when it delivers, not before."""
+    outages, (dead, other) = make(StreamState.LIVE, StreamState.LIVE)
+    dead.last_time = 40
+    outages.silent(dead)
+    outages.closed(50)
+    assert bounds(outages.acknowledged([dead, other], 70, 0)) == [
+        ("S1", GapCause.DISCONNECT, 50, 70)
+    ]
+    assert bounds(outages.back([dead], 90, 0)) == [("S0", GapCause.SILENCE, 40, 90)]
+    dead.state = StreamState.LIVE
+    outages.closed(95)  # the next break is one of the usual kind
+    assert bounds(outages.acknowledged([dead], 99, 0)) == [("S0", GapCause.DISCONNECT, 95, 99)]
+
+
+@pytest.mark.parametrize(
+    ("last", "granted", "good"),
+    [
+        (40, None, 40),
+        (40, 30, 40),
+        (None, 30, 30),  # it never delivered
+        (None, None, 10),  # nor was it ever granted: since the connection stands
+        (5, 7, 10),  # both of a connection before
+        (20, 35, 35),  # granted again since
+    ],
+)
+def test_a_silence_begins_at_the_last_good_instant(
+    last: int | None, granted: int | None, good: int
+) -> None:
+    outages, (status,) = make(StreamState.LIVE)
+    status.last_time, status.acknowledged_at = last, granted
+    outages.silent(status)
+    outages.silent(status)  # found dead again, before it ever came back
+    assert bounds(outages.finished(90, 0)) == [("S0", GapCause.SILENCE, good, 90)]
+
+
+def test_a_silence_begins_where_an_outage_was_already() -> None:
+    outages, (status,) = make(StreamState.LIVE)
+    outages.closed(50)
+    status.state, status.last_time = StreamState.ACKNOWLEDGED, 50
+    outages.silent(status)
+    assert bounds(outages.back([status], 90, 0)) == [("S0", GapCause.SILENCE, 50, 90)]
+
+
+def test_what_is_refused_at_last_is_on_record_as_refused() -> None:
+    outages, (status,) = make(StreamState.LIVE)
+    status.last_time = 40
+    outages.silent(status)
+    status.state = StreamState.FAILED
+    assert bounds(outages.refused([status], 60, 0)) == [("S0", GapCause.REFUSED, 40, None)]
+    assert outages.finished(90, 0) == []
+
+
+def test_every_feed_of_a_stream_is_hit() -> None:
+    stream = BYBIT_LINEAR.streams.stream("BTCUSDT", "ticker")
+    feeds = [f"bybit/linear/BTCUSDT/{kind}" for kind in ("ticker", "mark_price", "open_interest")]
+    status = StreamStatus(stream, StreamState.LIVE)
+    outages = Outages({stream.name: status})
+    outages.opened(10)
+    assert [gap.feed for gap in outages.lost(LOST, 0)] == feeds
+    outages.closed(50)
+    assert [gap.feed for gap in outages.back([status], 60, 0)] == feeds
+    assert [gap.feed for gap in outages.refused([status], 70, 0)] == feeds
+    gaps = stream_gaps(
+        stream, GapCause.QUARANTINE, start=1, end=2, receive_time=3, ordinal=4, frames=1
+    )
+    assert [(gap.feed, gap.size) for gap in gaps] == [(feed, 1) for feed in feeds]
 
 
 def test_a_refusal_is_recorded_once_and_has_no_end() -> None:

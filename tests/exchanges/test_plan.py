@@ -9,12 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farm.exchanges.plan import plan_connections
-from farm.exchanges.streams import Stream
-from tests.exchanges.feeding import BYBIT_SPOT
+from farm.exchanges.streams import REST_ROUTE, Stream
+from tests.exchanges.feeding import BINANCE_USDM, BYBIT_SPOT
 
 SPECS = BYBIT_SPOT.streams.specs
-STREAMS = st.builds(
-    BYBIT_SPOT.streams.stream, st.sampled_from(["A", "BB", "CCCCCCCC", "D"]), st.sampled_from(SPECS)
+SYMBOLS = st.sampled_from(["A", "BB", "CCCCCCCC", "D"])
+STREAMS = st.builds(BYBIT_SPOT.streams.stream, SYMBOLS, st.sampled_from(SPECS))
+ROUTED = st.builds(
+    BINANCE_USDM.streams.stream,
+    SYMBOLS,
+    st.sampled_from(["trade", "quote", "book", "agg_trade", "ticker", "open_interest"]),
 )
 
 
@@ -39,6 +43,34 @@ def test_the_streams_of_a_symbol_stay_together_where_they_fit(
     plan = plan_connections(streams, attrs.evolve(BYBIT_SPOT, streams_per_connection=most))
     for symbol in {stream.symbol for stream in streams}:
         assert sum(any(s.symbol == symbol for s in part) for part in plan) == 1
+
+
+@given(st.lists(ROUTED, max_size=40), st.integers(1, 12))
+def test_a_connection_takes_one_route(streams: list[Stream], most: int) -> None:
+    rules = attrs.evolve(BINANCE_USDM, streams_per_connection=most)
+    plan = plan_connections(streams, rules)
+    assert sorted(s.name for part in plan for s in part) == sorted({s.name for s in streams})
+    for part in plan:
+        (route,) = {stream.route for stream in part}
+        assert route == REST_ROUTE or len(part) <= most
+    assert sum(part[0].route == REST_ROUTE for part in plan) <= 1  # polling has no limit
+
+
+@given(st.lists(STREAMS, max_size=20), st.lists(STREAMS, max_size=20), st.integers(1, 12))
+def test_what_is_added_goes_where_there_is_room_and_moves_nothing(
+    before: list[Stream], added: list[Stream], most: int
+) -> None:
+    rules = attrs.evolve(BYBIT_SPOT, streams_per_connection=most)
+    existing = plan_connections(before, rules)
+    plan = plan_connections([*before, *added], rules, existing)
+    assert len(plan) >= len(existing)
+    carried = {stream.name for part in existing for stream in part}
+    new = [stream.name for part in plan for stream in part]
+    assert sorted(new) == sorted({stream.name for stream in added} - carried)
+    for number, part in enumerate(plan):
+        there = existing[number] if number < len(existing) else []
+        assert len(there) + len(part) <= most
+    assert all(plan[len(existing) :])  # only what exists may have nothing added
 
 
 def test_the_brackets_of_a_request_count() -> None:

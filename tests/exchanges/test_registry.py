@@ -11,7 +11,7 @@ from farm.exchanges.session import Session
 from farm.types import Exchange, Market
 
 
-def test_three_markets_are_spoken_by_their_venues_cores() -> None:
+def test_seven_markets_are_spoken_by_their_venues_cores() -> None:
     cores = {}
     for (exchange, market), rules in MARKETS.items():
         assert rules_of(exchange, market) is rules
@@ -22,13 +22,17 @@ def test_three_markets_are_spoken_by_their_venues_cores() -> None:
         cores[rules.key] = type(session)
     assert cores == {
         "binance/spot": BinanceSession,
+        "binance/usdm": BinanceSession,
+        "binance/coinm": BinanceSession,
         "bybit/spot": BybitSession,
         "bybit/linear": BybitSession,
+        "bybit/inverse": BybitSession,
+        "bybit/option": BybitSession,
     }
 
 
 @pytest.mark.parametrize(
-    ("exchange", "market"), [(Exchange.BINANCE, Market.LINEAR), (Exchange.BYBIT, Market.OPTION)]
+    ("exchange", "market"), [(Exchange.BINANCE, Market.LINEAR), (Exchange.BYBIT, Market.USDM)]
 )
 def test_what_is_not_spoken_is_a_key_error(exchange: Exchange, market: Market) -> None:
     with pytest.raises(KeyError):

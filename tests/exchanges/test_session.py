@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from farm.entities import Gap, Trade
+from farm.entities import BookUpdate, Gap, OpenInterest, Quote, Ticker, Trade
 from farm.exchanges.rules import MarketRules
 from farm.exchanges.session import (
     LAST_SERIAL,
@@ -17,18 +17,21 @@ from farm.exchanges.session import (
     Tick,
 )
 from farm.exchanges.subscriptions import ACK_DEADLINE
-from farm.types import BookVerdict, GapCause, GapUnit
+from farm.types import GapCause, GapUnit
 from tests.exchanges.feeding import (
     ALL_RULES,
     BINANCE_SPOT,
+    BINANCE_USDM,
     BYBIT_LINEAR,
+    BYBIT_OPTION,
+    BYBIT_SPOT,
     T0,
     Drive,
-    binance_trade,
     bybit_book,
-    bybit_trades,
     id_of,
     names_in,
+    text,
+    trade_text,
 )
 
 venues = pytest.mark.parametrize("rules", ALL_RULES, ids=lambda rules: rules.key)
@@ -36,7 +39,7 @@ SYMBOLS = ["BTCUSDT", "ETHUSDT"]
 
 
 def trade(rules: MarketRules, symbol: str = "BTCUSDT") -> bytes:
-    return binance_trade(1, symbol) if rules is BINANCE_SPOT else bybit_trades("a", symbol=symbol)
+    return trade_text(rules, 1, symbol)
 
 
 def states(drive: Drive) -> list[StreamState]:
@@ -214,12 +217,10 @@ def test_one_bad_name_is_found_recorded_once_and_hurts_no_other(rules: MarketRul
         opened = drive.time
         while requests := drive.sent():
             for request in requests:
-                wrong = bad in names_in(request)
-                reply = drive.refused(request) if wrong else drive.granted(request)
-                gaps += drive.read(reply).gaps
+                gaps += drive.read(drive.answer(request, [bad])).gaps
         status = drive.session.statuses[bad]
         assert status.state is StreamState.FAILED
-        assert "no such stream" in status.reason
+        assert ("no such stream" in status.reason) != rules.answers_by_topic
         assert states(drive).count(StreamState.ACKNOWLEDGED) == 9
         if epoch == 0:
             assert bounds(gaps) == [("S3", GapCause.REFUSED, opened, None)]
@@ -252,11 +253,40 @@ def test_a_request_that_is_never_answered_ends_the_connection(rules: MarketRules
 def test_a_rest_book_resyncs_by_a_snapshot_of_its_symbol_alone() -> None:
     drive = Drive(BINANCE_SPOT, ["book"], SYMBOLS)
     drive.open()
-    drive.session.resync(drive.stream("book", "ETHUSDT"))
+    drive.session.resync(drive.stream("book", "ETHUSDT"), 7)
     (fetch,) = drive.session.take_commands()
     assert (fetch.epoch, fetch.stream) == (1, drive.stream("book", "ETHUSDT"))
     assert dict(fetch.params) == {"symbol": "ETHUSDT", "limit": 1000}
-    assert (fetch.path, fetch.weight) == ("/api/v3/depth", 50)
+    assert (fetch.path, fetch.weight, fetch.need) == ("/api/v3/depth", 50, 7)
+
+
+@pytest.mark.parametrize(
+    ("rules", "levels", "limit", "weight"),
+    [
+        (BINANCE_SPOT, None, 1000, 50),
+        (BINANCE_SPOT, 100, 100, 5),
+        (BINANCE_SPOT, 5000, 5000, 250),
+        (BINANCE_USDM, None, 1000, 20),
+        (BINANCE_USDM, 50, 50, 2),
+    ],
+)
+def test_a_snapshot_has_as_many_levels_as_are_wanted_and_its_price(
+    rules: MarketRules, levels: int | None, limit: int, weight: int
+) -> None:
+    drive = Drive(rules, ["book"], snapshot_levels=levels)
+    drive.open()
+    drive.session.resync(drive.stream("book"))
+    (fetch,) = drive.session.take_commands()
+    assert (dict(fetch.params)["limit"], fetch.weight) == (limit, weight)
+
+
+def test_a_full_book_of_bybit_resyncs_by_rest() -> None:
+    drive = Drive(BYBIT_SPOT, ["book:full"], books=False)
+    drive.open()
+    drive.session.resync(drive.stream("book:full"), 3)
+    (fetch,) = drive.session.take_commands()
+    assert (fetch.path, fetch.weight, fetch.need) == ("/v5/market/full_orderbook", 1, 3)
+    assert dict(fetch.params) == {"category": "spot", "symbol": "BTCUSDT"}
 
 
 def test_a_bybit_book_resyncs_by_its_topic_alone_and_only_where_it_is_subscribed() -> None:
@@ -280,18 +310,82 @@ def test_a_bybit_book_resyncs_by_its_topic_alone_and_only_where_it_is_subscribed
     assert set(states(drive)) == {StreamState.ACKNOWLEDGED}
 
 
-def test_a_break_during_a_resync_is_recorded_too() -> None:
-    drive = Drive(BYBIT_LINEAR, ["book"])
+@pytest.mark.parametrize(
+    ("rules", "sizes"), [(BYBIT_LINEAR, [25]), (BYBIT_SPOT, [10, 10, 5]), (BYBIT_OPTION, [25])]
+)
+def test_resyncs_of_one_moment_go_in_common_requests(rules: MarketRules, sizes: list[int]) -> None:
+    """After a loss all books start anew, and one request each would take minutes."""
+    drive = Drive(rules, ["book"], [f"S{n}" for n in range(25)], books=False)
+    drive.open()
+    streams = [status.stream for status in drive.session.statuses.values()]
+    for stream in [*streams, *streams]:
+        drive.session.resync(stream)
+    drive.tick(0)
+    requests = drive.sent()
+    half = len(sizes)
+    for part, op in ((requests[:half], "unsubscribe"), (requests[half:], "subscribe")):
+        assert [(request["op"], len(request["args"])) for request in part] == [
+            (op, size) for size in sizes
+        ]
+        assert [name for request in part for name in request["args"]] == [s.name for s in streams]
+    for stream in streams:  # it is under way
+        drive.session.resync(stream)
+    assert drive.session.take_commands() == []
+
+
+def test_what_is_collected_no_longer_is_not_resynced() -> None:
+    for rules in (BYBIT_LINEAR, BINANCE_SPOT):
+        drive = Drive(rules, ["book"], SYMBOLS, books=False)
+        drive.open()
+        stream = drive.stream("book")
+        drive.session.resync(stream)
+        drive.commands.clear()
+        drive.session.take_commands()
+        drive.session.resync(stream)
+        drive.unsubscribe("book", "BTCUSDT")
+        drive.session.resync(stream)
+        subscribed = [r for r in drive.sent() if str(r.get("op", r.get("method"))) == "subscribe"]
+        assert subscribed == []
+
+
+def test_the_books_are_told_when_their_snapshot_is_asked_for() -> None:
+    drive = Drive(BINANCE_SPOT, ["book"], SYMBOLS, books=False)
+    drive.open()
+    outcome = drive.asked("book", "ETHUSDT")
+    assert outcome.asked == ("binance/spot/ETHUSDT/book",)
+    assert outcome.rows == []
+
+
+def test_a_resync_that_is_refused_was_good_until_its_last_message() -> None:
+    drive = Drive(BYBIT_LINEAR, ["book"], books=False)
     drive.open()
     drive.read(bybit_book("snapshot", 1, [["1", "1"]]))
-    drive.read(bybit_book("delta", 3))  # a break: subscribed anew, not answered yet
-    assert states(drive) == [StreamState.REQUESTED]
     good = drive.time
+    assert states(drive) == [StreamState.LIVE]
+    drive.session.resync(drive.stream("book"))
+    drive.tick(0)
+    unsubscribe, subscribe = drive.sent()
+    drive.read(drive.granted(unsubscribe))
+    (gap,) = drive.read(drive.refused(subscribe)).gaps
+    assert (gap.cause, gap.start_time, gap.end_time) == (GapCause.REFUSED, good, None)
+    assert states(drive) == [StreamState.FAILED]
+    outcome = drive.read(bybit_book("snapshot", 2, [["1", "1"]]))  # it was none of its kind, then
+    assert len(outcome.only(BookUpdate)) == 1
+    assert states(drive) == [StreamState.LIVE]
+
+
+def test_a_break_during_a_resync_is_recorded_too() -> None:
+    drive = Drive(BYBIT_LINEAR, ["book"], books=False)
+    drive.open()
+    drive.read(bybit_book("snapshot", 1, [["1", "1"]]))
+    good = drive.time
+    drive.session.resync(drive.stream("book"))
+    drive.tick(0)
+    assert states(drive) == [StreamState.REQUESTED]  # subscribed anew, not answered yet
     drive.close()
     drive.open(answered=False)
     gaps = drive.read(bybit_book("snapshot", 9, [["1", "1"]])).gaps
     assert bounds(gaps) == [("BTCUSDT", GapCause.DISCONNECT, good, drive.time)]
-    assert drive.book().verdict is BookVerdict.VERIFIED
 
 
 @venues
@@ -330,3 +424,163 @@ def test_an_epoch_whose_end_was_never_processed_ends_with_the_next(rules: Market
     (gap,) = drive.read(trade(rules)).gaps
     assert (gap.cause, gap.start_time, gap.end_time) == (GapCause.DISCONNECT, good, drive.time)
     assert outcome.rows == []
+
+
+# ------------------------------------------------------------------------------- more and fewer
+@venues
+def test_streams_may_be_added_while_it_runs(rules: MarketRules) -> None:
+    drive = Drive(rules, ["trade"])
+    drive.open()
+    drive.subscribe("trade", "BTCUSDT", "ETHUSDT", "SOLUSDT")  # the first is there already
+    (request,) = drive.sent()
+    names = [rules.streams.stream(symbol, "trade").name for symbol in ("ETHUSDT", "SOLUSDT")]
+    assert names_in(request) == names
+    outcome = drive.read(drive.granted(request))
+    assert outcome.up == tuple(f"{rules.key}/{s}/trade" for s in ("ETHUSDT", "SOLUSDT"))
+    assert outcome.gaps == []  # nobody asked for them before, so nothing was missed
+    assert len(drive.read(trade(rules, "ETHUSDT")).only(Trade)) == 1
+    assert len(drive.session.statuses) == 3
+
+
+@venues
+def test_what_is_added_before_the_connection_stands_is_asked_for_with_the_rest(
+    rules: MarketRules,
+) -> None:
+    drive = Drive(rules, ["trade"])
+    drive.subscribe("trade", "ETHUSDT")
+    assert drive.commands == []
+    drive.open(answered=False)
+    assert [len(names_in(request)) for request in drive.sent()] == [2]
+
+
+@venues
+def test_what_is_dropped_is_taken_back_and_what_is_still_on_its_way_is_nothing(
+    rules: MarketRules,
+) -> None:
+    drive = Drive(rules, ["trade"], SYMBOLS)
+    drive.open()
+    drive.read(trade(rules), trade(rules, "ETHUSDT"))
+    outcome = drive.unsubscribe("trade", "ETHUSDT", "NOBODY")
+    assert outcome.dropped == (f"{rules.key}/ETHUSDT/trade",)
+    assert outcome.rows == []
+    (request,) = drive.sent()
+    assert str(request.get("method", request.get("op"))).lower() == "unsubscribe"
+    assert names_in(request) == [rules.streams.stream("ETHUSDT", "trade").name]
+    late = drive.read(trade(rules, "ETHUSDT"), drive.granted(request))
+    assert (late.rows, late.unparsed) == ([], [])
+    drive.close()
+    assert [gap.symbol for gap in drive.finish().gaps] == ["BTCUSDT"]
+
+
+@venues
+def test_what_was_dropped_may_be_collected_again(rules: MarketRules) -> None:
+    drive = Drive(rules, ["trade"], SYMBOLS)
+    drive.open()
+    drive.unsubscribe("trade", "ETHUSDT")
+    drive.subscribe("trade", "ETHUSDT")
+    drive.answer_all()
+    assert states(drive) == [StreamState.ACKNOWLEDGED] * 2
+    outcome = drive.read(trade(rules, "ETHUSDT"))
+    assert len(outcome.only(Trade)) == 1
+    assert outcome.gaps == []
+
+
+def test_all_feeds_of_a_stream_are_dropped_with_it() -> None:
+    drive = Drive(BYBIT_LINEAR, ["ticker"], books=False)
+    drive.open()
+    kinds = ("ticker", "mark_price", "open_interest")
+    feeds = tuple(f"bybit/linear/BTCUSDT/{kind}" for kind in kinds)
+    assert drive.unsubscribe("ticker", "BTCUSDT").dropped == feeds
+
+
+# ------------------------------------------------------------------------------------- what is up
+@venues
+def test_a_feed_is_up_when_the_venue_says_so_or_delivers_and_is_said_so_once(
+    rules: MarketRules,
+) -> None:
+    btc, eth = (f"{rules.key}/{symbol}/trade" for symbol in SYMBOLS)
+    drive = Drive(rules, ["trade"], SYMBOLS)
+    drive.open(answered=False)
+    assert drive.read(trade(rules)).up == (btc,)
+    assert set(drive.answer_all().up) == {btc, eth}  # said twice, for two reasons
+    assert drive.read(trade(rules), trade(rules, "ETHUSDT")).up == ()
+    drive.close()
+    assert set(drive.open().up) == {btc, eth}
+
+
+def test_a_ticker_brings_three_feeds_up() -> None:
+    drive = Drive(BYBIT_LINEAR, ["ticker"], books=False)
+    kinds = ("ticker", "mark_price", "open_interest")
+    assert drive.open().up == tuple(f"bybit/linear/BTCUSDT/{kind}" for kind in kinds)
+
+
+@venues
+def test_what_was_refused_is_not_up(rules: MarketRules) -> None:
+    drive = Drive(rules, ["trade"])
+    drive.open(answered=False)
+    (request,) = drive.sent()
+    assert drive.read(drive.refused(request)).up == ()
+
+
+# --------------------------------------------------------------------------------- what is polled
+INTEREST = text({"symbol": "BTCUSDT", "openInterest": "84617.188", "time": 1790000000122})
+
+
+def test_what_is_polled_is_asked_for_on_no_socket() -> None:
+    drive = Drive(BINANCE_USDM, ["open_interest", "trade"], books=False)
+    outcome = drive.open(answered=False)
+    assert [names_in(request) for request in drive.sent()] == [["btcusdt@trade"]]
+    assert outcome.up == ()
+    outcome = drive.snapshot(INTEREST, "open_interest")
+    assert outcome.up == ("binance/usdm/BTCUSDT/open_interest",)
+    (event,) = outcome.only(OpenInterest)
+    assert event.open_interest == 84617.188
+    status = drive.status("open_interest")
+    assert (status.state, status.frames, status.last_time) == (StreamState.LIVE, 1, drive.time)
+    assert drive.snapshot(INTEREST, "open_interest").up == ()
+    for _ in range(600):
+        drive.tick(1)
+        drive.read(trade(BINANCE_USDM))
+    assert [names_in(request) for request in drive.sent()] == []
+    drive.unsubscribe("open_interest", "BTCUSDT")
+    assert drive.sent() == []
+
+
+def test_an_answer_to_a_poll_that_is_none_is_kept_and_is_a_gap() -> None:
+    drive = Drive(BINANCE_USDM, ["open_interest"], books=False)
+    drive.open()
+    body = b'{"code":-1121,"msg":"Invalid symbol."}'
+    outcome = drive.snapshot(body, "open_interest")
+    assert [(kept.kind, kept.raw) for kept in outcome.unparsed] == [("malformed", body)]
+    assert [(gap.feed, gap.cause) for gap in outcome.gaps] == [
+        ("binance/usdm/BTCUSDT/open_interest", GapCause.QUARANTINE)
+    ]
+    assert drive.fetches() == []  # it is asked again in its time
+
+
+# --------------------------------------------------------------------- what a connection remembers
+def test_a_new_connection_knows_nothing_of_the_tickers_of_the_one_before() -> None:
+    """Between the two the venue changed what was never seen: only a snapshot can begin again."""
+    drive = Drive(BYBIT_LINEAR, ["ticker"], books=False)
+    drive.open()
+    snapshot = {"topic": "tickers.BTCUSDT", "type": "snapshot", "ts": 1, "cs": 5}
+    snapshot |= {"data": {"symbol": "BTCUSDT", "lastPrice": "1", "highPrice24h": "9"}}
+    change = snapshot | {"type": "delta", "data": {"symbol": "BTCUSDT", "lastPrice": "2"}}
+    tickers = drive.read(text(snapshot), text(change)).only(Ticker)
+    assert [(t.last_price, t.high_price) for t in tickers] == [(1.0, 9.0), (2.0, 9.0)]
+    drive.close()
+    drive.open()
+    assert drive.read(text(change)).only(Ticker) == []
+    assert drive.session.unknown_values == {"tickers: a delta before its snapshot": 1}
+    (ticker,) = drive.read(text(snapshot)).only(Ticker)
+    assert ticker.last_price == 1.0
+
+
+def test_a_new_connection_repeats_a_quote_that_is_known() -> None:
+    drive = Drive(BYBIT_LINEAR, ["quote"], books=False)
+    drive.open()
+    frame = bybit_book("snapshot", 7, [["1", "1"]], depth=1)
+    assert len(drive.read(frame, frame).only(Quote)) == 1
+    drive.close()
+    drive.open()
+    assert len(drive.read(frame, frame).only(Quote)) == 1

@@ -86,13 +86,110 @@ def test_bad_names_are_found_by_halving_and_no_good_one_suffers(bad: set[int], c
     assert desk.subject.overdue(1e9) == []
 
 
-def test_a_refused_request_does_not_fail_what_delivers() -> None:
+def test_what_is_refused_has_failed_even_where_it_delivered() -> None:
+    """The venue's word is the last one: what it refuses to go on with is over."""
     desk = Desk(2)
     desk.subject.subscribe(desk.names, 0.0)
     desk.statuses[desk.names[0]].state = StreamState.LIVE
+    assert desk.subject.refused(desk.requests.popleft().id, "why", 0.0) == []
+    assert desk.statuses[desk.names[0]].state is StreamState.LIVE  # who is to blame is asked yet
+    assert [request.names for request in desk.requests] == [[name] for name in desk.names]
     (failed,) = desk.subject.refused(desk.requests[0].id, "why", 0.0)
-    assert failed.stream.name == desk.names[1]
-    assert desk.statuses[desk.names[0]].state is StreamState.LIVE
+    assert failed.stream.name == desk.names[0]
+    assert (failed.state, failed.reason) == (StreamState.FAILED, "why")
+
+
+def test_what_was_dropped_meanwhile_is_in_no_answer() -> None:
+    desk = Desk(4, chunk=2)
+    desk.subject.subscribe(desk.names, 0.0)
+    gone = [desk.names[0], desk.names[2]]
+    for name in gone:
+        del desk.statuses[name]
+    first, second = list(desk.requests)
+    assert [s.stream.name for s in desk.subject.acknowledged(first.id, 0.0)] == [desk.names[1]]
+    (failed,) = desk.subject.refused(second.id, "why", 0.0)  # it stands alone now
+    assert failed.stream.name == desk.names[3]
+
+
+def test_what_is_asked_for_is_known_until_it_is_answered() -> None:
+    desk = Desk(3, chunk=2)
+    assert not desk.subject.is_asked_for(desk.names[0])
+    desk.subject.subscribe(desk.names, 0.0)
+    first, second = desk.requests
+    assert all(desk.subject.is_asked_for(name) for name in desk.names)
+    assert desk.subject.names(first.id) == desk.names[:2]
+    desk.subject.acknowledged(first.id, 0.0)
+    asked_for = [name for name in desk.names if desk.subject.is_asked_for(name)]
+    assert asked_for == desk.subject.names(second.id) == desk.names[2:]
+    assert desk.subject.names(first.id) == []
+
+
+# -------------------------------------------------------------- answers that name no request
+def test_an_answer_may_name_streams_instead_of_a_request() -> None:
+    desk = Desk(4, chunk=2)
+    desk.subject.subscribe(desk.names, 0.0)
+    a, b, c, d = desk.names
+    confirmed, failed = desk.subject.answered([c, a], [b], 1.0)
+    assert [status.stream.name for status in confirmed] == [c, a]
+    assert [(status.stream.name, status.reason) for status in failed] == [
+        (b, "refused by the venue")
+    ]
+    assert [status.state for status in desk.statuses.values()] == [
+        StreamState.ACKNOWLEDGED,
+        StreamState.FAILED,
+        StreamState.ACKNOWLEDGED,
+        StreamState.REQUESTED,
+    ]
+    assert [desk.subject.is_asked_for(name) for name in (a, b, d)] == [False, False, True]
+    assert desk.subject.answered([a], [b, "no such"], 1.0) == ([], [])  # nobody asked again
+    assert desk.subject.overdue(1e9) == [desk.requests[1]]
+    desk.subject.answered([d], [], 2.0)
+    assert desk.subject.overdue(1e9) == []
+
+
+def test_of_several_requests_for_one_stream_the_oldest_is_answered_first() -> None:
+    """Subscribed anew: the first answer is to the taking back, and grants nothing."""
+    desk = Desk(1)
+    desk.subject.unsubscribe(desk.names, 0.0)
+    desk.subject.subscribe(desk.names, 0.0)
+    assert desk.subject.answered(desk.names, [], 1.0) == ([], [])
+    assert desk.states() == {StreamState.REQUESTED}
+    confirmed, _ = desk.subject.answered(desk.names, [], 1.0)
+    assert [status.state for status in confirmed] == [StreamState.ACKNOWLEDGED]
+
+
+def test_a_request_that_is_answered_in_part_takes_no_answer_twice() -> None:
+    desk = Desk(2)
+    first, second = desk.names
+    desk.subject.subscribe(desk.names, 0.0)
+    desk.subject.answered([first], [], 1.0)
+    desk.subject.unsubscribe([first], 2.0)
+    desk.subject.subscribe([first], 2.0)
+    assert desk.subject.answered([first], [], 3.0) == ([], [])  # to the taking back
+    assert desk.statuses[first].state is StreamState.REQUESTED
+    confirmed, _ = desk.subject.answered([second, first], [], 3.0)
+    assert {status.stream.name for status in confirmed} == {first, second}
+    assert desk.subject.overdue(1e9) == []
+
+
+@given(st.data())
+def test_streams_are_answered_in_any_order_and_each_once(data: st.DataObject) -> None:
+    desk = Desk(12, chunk=data.draw(st.integers(1, 12)))
+    desk.subject.subscribe(desk.names, 0.0)
+    order = data.draw(st.permutations(desk.names))
+    bad = data.draw(st.sets(st.sampled_from(desk.names)))
+    granted, refused = [], []
+    while order:
+        cut = data.draw(st.integers(1, len(order)))
+        part, order = order[:cut], order[cut:]
+        yes, no = desk.subject.answered(
+            [name for name in part if name not in bad], [name for name in part if name in bad], 1.0
+        )
+        granted += [status.stream.name for status in yes]
+        refused += [status.stream.name for status in no]
+    assert sorted(granted) == sorted(set(desk.names) - bad)
+    assert sorted(refused) == sorted(bad)
+    assert desk.subject.overdue(1e9) == []
 
 
 def test_a_request_without_an_answer_is_overdue_in_the_end() -> None:

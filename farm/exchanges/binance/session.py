@@ -5,21 +5,24 @@ Source: github.com/binance/binance-spot-api-docs, ``web-socket-streams.md``, "Li
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import msgspec
 
-from farm.exchanges.binance.wire import parser_of, snapshot_parser
-from farm.exchanges.core import CoreSession, Harvest
-from farm.exchanges.numbers import Parser
-from farm.exchanges.rules import MarketRules
-from farm.exchanges.session import FetchSnapshot, SnapshotReply
+from farm.exchanges.binance.books import snapshot_parser
+from farm.exchanges.binance.parsers import EVENT_TYPES, parser_of
+from farm.exchanges.core import CoreSession
+from farm.exchanges.harvest import Harvest
+from farm.exchanges.numbers import Parser, ParserContext
+from farm.exchanges.session import Rotate
 from farm.exchanges.streams import Stream
 from farm.exchanges.subscriptions import Request
 from farm.types import Nanoseconds
 
 __all__ = ["BinanceSession"]
+
+_SHUTDOWN = "serverShutdown"
+
+_LIST_ID = 2**40
+"""The id of requests for the list of subscriptions; those of other requests count from 1."""
 
 _START = b'{"stream":"'
 _SKIP = len(_START)
@@ -49,7 +52,13 @@ class _Error(msgspec.Struct):
 
 
 class _TypedFrame(msgspec.Struct):
-    data: _Typed = msgspec.field(default_factory=_Typed)
+    data: _Typed | list[_Typed] = msgspec.field(default_factory=_Typed)
+
+    @property
+    def kind(self) -> str | None:
+        """The type of the payload; of a list, of its first."""
+        rows = self.data if isinstance(self.data, list) else [self.data]
+        return rows[0].e if rows else None
 
 
 _envelope = msgspec.json.Decoder(_Envelope)
@@ -59,12 +68,12 @@ _typed_frame = msgspec.json.Decoder(_TypedFrame)
 class BinanceSession(CoreSession):
     """One connection to a Binance market."""
 
-    def __init__(self, rules: MarketRules, streams: Sequence[Stream], **options: Any) -> None:
-        super().__init__(rules, streams, **options)
-        self._snapshot_parser = snapshot_parser(self._numbers)
-
     def _parser(self, stream: Stream) -> Parser:
-        return parser_of(self._numbers, stream)
+        return parser_of(stream, self._context)
+
+    def _snapshot_parser(self) -> Parser:
+        # Only the socket was asked for microseconds.
+        return snapshot_parser(ParserContext(self._numbers))
 
     def _stream_name(self, raw: bytes) -> bytes | None:
         if raw.startswith(_START):
@@ -76,11 +85,11 @@ class BinanceSession(CoreSession):
 
     def _unknown_kind(self, raw: bytes) -> str | None:
         name = self._stream_name(raw)
-        kind = _typed_frame.decode(raw).data.e
+        kind = _typed_frame.decode(raw).kind
         route = self._routes.get(name) if name is not None else None
         if route is None or kind is None:
             return kind
-        return None if kind == _EVENT_TYPES.get(route.stream.data_type.value) else kind
+        return None if kind == EVENT_TYPES.get(route.stream.data_type) else kind
 
     def _request_text(self, request: Request) -> str:
         method = "SUBSCRIBE" if request.subscribes else "UNSUBSCRIBE"
@@ -97,28 +106,34 @@ class BinanceSession(CoreSession):
             self._refused(str(reply.id), reason, time, harvest)
             return None if reply.id is not None else f"error {error.code}"
         if reply.id is not None and reply.result is not msgspec.UNSET:
-            self._acknowledged(str(reply.id), time, harvest)
+            if reply.id == _LIST_ID:
+                self._listed(msgspec.json.decode(reply.result, type=list[str]), harvest)
+            else:
+                self._acknowledged(str(reply.id), time, harvest)
+            return None
+        if reply.e == _SHUTDOWN:
+            self._shuts_down()
             return None
         return reply.e or "unnamed"
+
+    def _is_notice(self, name: str) -> bool:
+        if name != f"!{_SHUTDOWN}":
+            return False
+        self._shuts_down()
+        return True
+
+    def _shuts_down(self) -> None:
+        """The server goes down soon, and does not say when: replace the connection at once."""
+        self._commands.append(Rotate(self._epoch, "the server shuts down"))
 
     def _tick(self, now: float) -> None:
         """The server pings; the WebSocket layer answers."""
 
-    def _snapshot_request(self, stream: Stream) -> FetchSnapshot:
-        rules = self.rules
-        params = (("symbol", stream.symbol), ("limit", rules.snapshot_limit))
-        return FetchSnapshot(
-            self._epoch, stream, rules.snapshot_path, params, rules.snapshot_weight
-        )
+    def _ask_list(self) -> None:
+        self._send(f'{{"method":"LIST_SUBSCRIPTIONS","id":{_LIST_ID}}}')
 
-    def _parse_snapshot(self, item: SnapshotReply, rows: list[Any]) -> None:
-        self._snapshot_parser(item.body, item.stream, item.time, item.ordinal, rows)
+    def _listed(self, names: list[str], harvest: Harvest) -> None:
+        self._execute(self._liveness.listed(names, self._now), harvest)
 
-
-_EVENT_TYPES = {
-    "trade": "trade",
-    "agg_trade": "aggTrade",
-    "quote": "bookTicker",
-    "book": "depthUpdate",
-    "kline": "kline",
-}
+    def _snapshot_params(self, stream: Stream) -> tuple[tuple[str, str | int], ...]:
+        return (("symbol", stream.symbol), ("limit", self.snapshot_levels))

@@ -1,27 +1,54 @@
-"""Binance's payloads as typed structs, and the way from each to events.
+"""Binance's payloads as typed structs.
 
-Field meanings: github.com/binance/binance-spot-api-docs, ``web-socket-streams.md``. All frames are
-in combined form, ``{"stream": name, "data": payload}``. Only fields that are used are declared:
-msgspec skips the rest, so a field that the venue adds changes nothing.
+Field meanings: github.com/binance/binance-spot-api-docs, ``web-socket-streams.md``, and the market
+streams of USD-M and COIN-M at developers.binance.com. All frames are in combined form,
+``{"stream": name, "data": payload}``. Only fields that are used are declared: msgspec skips the
+rest, so a field that the venue adds changes nothing.
+
+Type parameters: ``N`` a price or quantity, ``S`` a number that may be negative, ``T`` a time.
+``st`` tells the market of a row (1 USD-M, 2 COIN-M) since 2026-06-30, and is absent before.
 """
 
 from __future__ import annotations
 
+from types import GenericAlias
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
-from farm.entities import AggTrade, BookUpdate, Kline, Level, Quote, Trade
-from farm.exchanges.numbers import MS, Id, Millis, Parser, exactly, number_type
-from farm.exchanges.streams import BookProcedure, Stream
-from farm.types import BookVerdict, DataType, Nanoseconds, NumberMode, Side
+from farm.entities import Level
+from farm.exchanges.numbers import Id, Micros, Millis, ParserContext, number_type, signed_type
 
-__all__ = ["parser_of", "snapshot_parser"]
+__all__ = [
+    "AggTradeWire",
+    "BookTickerWire",
+    "CandleWire",
+    "ContinuousKlineWire",
+    "ContractInfoWire",
+    "DepthWire",
+    "ForceOrderWire",
+    "Frame",
+    "FuturesBookTickerWire",
+    "FuturesDepthWire",
+    "FuturesTradeWire",
+    "KlineWire",
+    "MarkPriceWire",
+    "MarketBookTickerWire",
+    "MiniTickerWire",
+    "OpenInterestWire",
+    "PartialDepthWire",
+    "TickerWire",
+    "TradeWire",
+    "frame_decoder",
+    "payload_decoder",
+]
 
 N = TypeVar("N")
+S = TypeVar("S")
+T_ = TypeVar("T_")
 P = TypeVar("P")
 
-_TradeId = Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)]  # -1 in a candle without trades
+_OrMinusOne = Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)]  # -1 where there is none
 
 
 class Frame(msgspec.Struct, Generic[P], gc=False):
@@ -30,32 +57,45 @@ class Frame(msgspec.Struct, Generic[P], gc=False):
     data: P
 
 
-class TradeWire(msgspec.Struct, Generic[N], gc=False, tag_field="e", tag="trade"):
+class TradeWire(msgspec.Struct, Generic[N, S, T_], gc=False, tag_field="e", tag="trade"):
     """``<symbol>@trade``. ``m``: the buyer was the maker, so the taker sold."""
 
-    E: Millis
+    E: T_
     t: Id
     p: N
     q: N
-    T: Millis
+    T: T_
     m: bool
 
 
-class AggTradeWire(msgspec.Struct, Generic[N], gc=False, tag_field="e", tag="aggTrade"):
-    """``<symbol>@aggTrade``: trades ``f`` to ``l``, one taker order at one price."""
+class FuturesTradeWire(msgspec.Struct, Generic[N, S, T_], gc=False, tag_field="e", tag="trade"):
+    """The same on futures. ``X``: what made the fill; ``NA`` is a placeholder, not a trade."""
 
-    E: Millis
+    E: T_
+    t: Id
+    p: N
+    q: N
+    T: T_
+    m: bool
+    X: str | None = None
+
+
+class AggTradeWire(msgspec.Struct, Generic[N, S, T_], gc=False, tag_field="e", tag="aggTrade"):
+    """``<symbol>@aggTrade``: trades ``f`` to ``l``; ``nq`` leaves out fills against RPI orders."""
+
+    E: T_
     a: Id
     p: N
     q: N
     f: Id
     l: Id
-    T: Millis
+    T: T_
     m: bool
+    nq: N | None = None
 
 
-class BookTickerWire(msgspec.Struct, Generic[N], gc=False):
-    """``<symbol>@bookTicker``: it carries neither type nor time."""
+class BookTickerWire(msgspec.Struct, Generic[N, S, T_], gc=False):
+    """``<symbol>@bookTicker`` on spot: it carries neither type nor time."""
 
     u: Id
     b: N
@@ -64,31 +104,79 @@ class BookTickerWire(msgspec.Struct, Generic[N], gc=False):
     A: N
 
 
-class DepthWire(msgspec.Struct, Generic[N], gc=False, tag_field="e", tag="depthUpdate"):
-    """``<symbol>@depth``: absolute sizes; 0 deletes a level."""
+class FuturesBookTickerWire(
+    msgspec.Struct, Generic[N, S, T_], gc=False, tag_field="e", tag="bookTicker"
+):
+    """The same on futures, with times."""
 
-    E: Millis
+    u: Id
+    b: N
+    B: N
+    a: N
+    A: N
+    T: T_
+    E: T_
+
+
+class MarketBookTickerWire(
+    msgspec.Struct, Generic[N, S, T_], gc=False, tag_field="e", tag="bookTicker"
+):
+    """``!bookTicker``."""
+
+    s: str
+    u: Id
+    b: N
+    B: N
+    a: N
+    A: N
+    T: T_
+    E: T_
+    st: int | None = None
+
+
+class DepthWire(msgspec.Struct, Generic[N, S, T_], gc=False, tag_field="e", tag="depthUpdate"):
+    """``<symbol>@depth`` on spot: absolute sizes; 0 deletes a level."""
+
+    E: T_
     U: Id
     u: Id
     b: list[Level[N]]
     a: list[Level[N]]
 
 
-class PartialDepthWire(msgspec.Struct, Generic[N], gc=False, rename="camel"):
-    """``<symbol>@depth20`` and the REST answer of ``/api/v3/depth``: same shape, no time."""
+class FuturesDepthWire(
+    msgspec.Struct, Generic[N, S, T_], gc=False, tag_field="e", tag="depthUpdate"
+):
+    """The same on futures; ``pu`` is the ``u`` before. Partial books (``@depth20``) have this shape
+    too: only the stream's name tells them apart. ``pu`` is -1 where nothing was before."""
+
+    E: T_
+    T: T_
+    U: Id
+    u: Id
+    pu: _OrMinusOne
+    b: list[Level[N]]
+    a: list[Level[N]]
+
+
+class PartialDepthWire(msgspec.Struct, Generic[N, S, T_], gc=False, rename="camel"):
+    """``<symbol>@depth20`` on spot, which has no time, and the REST answer of ``/depth``, which has
+    times on futures."""
 
     last_update_id: Id
     bids: list[Level[N]]
     asks: list[Level[N]]
+    T: T_ | None = msgspec.field(default=None, name="T")
+    E: T_ | None = msgspec.field(default=None, name="E")
 
 
-class CandleWire(msgspec.Struct, Generic[N], gc=False):
+class CandleWire(msgspec.Struct, Generic[N, T_], gc=False):
     """The candle in a kline event. ``V`` and ``Q`` are what takers bought."""
 
-    t: Millis
-    T: Millis
-    f: _TradeId
-    L: _TradeId
+    t: T_
+    T: T_
+    f: _OrMinusOne
+    L: _OrMinusOne
     o: N
     c: N
     h: N
@@ -101,216 +189,143 @@ class CandleWire(msgspec.Struct, Generic[N], gc=False):
     Q: N
 
 
-class KlineWire(msgspec.Struct, Generic[N], gc=False, tag_field="e", tag="kline"):
+class KlineWire(msgspec.Struct, Generic[N, S, T_], gc=False, tag_field="e", tag="kline"):
     """``<symbol>@kline_<interval>``."""
 
-    E: Millis
-    k: CandleWire[N]
+    E: T_
+    k: CandleWire[N, T_]
 
 
-def _decoder(wire: Any, numbers: NumberMode) -> msgspec.json.Decoder[Any]:
+class ContinuousKlineWire(
+    msgspec.Struct, Generic[N, S, T_], gc=False, tag_field="e", tag="continuous_kline"
+):
+    """``<pair>_<contract type>@continuousKline_<interval>``."""
+
+    E: T_
+    k: CandleWire[N, T_]
+
+
+class MarkPriceWire(
+    msgspec.Struct, Generic[N, S, T_], gc=False, tag_field="e", tag="markPriceUpdate"
+):
+    """``<symbol>@markPrice``: mark ``p``, its average ``ap``, index ``i``, estimated settlement
+    ``P``, funding rate ``r`` due at ``T``; a dated contract has ``r`` empty and ``T`` 0."""
+
+    s: str
+    E: T_
+    p: N
+    T: T_
+    r: str = ""
+    P: str = ""
+    i: str = ""
+    ap: str = ""
+    st: int | None = None
+
+
+class ForcedOrder(msgspec.Struct, Generic[N, S, T_], gc=False):
+    """The order of a liquidation: ``S`` its side, ``ap`` and ``z`` what was filled of it."""
+
+    s: str
+    S: str
+    q: N
+    p: N
+    ap: N
+    z: N
+    T: T_
+    st: int | None = None
+
+
+class ForceOrderWire(msgspec.Struct, Generic[N, S, T_], gc=False, tag_field="e", tag="forceOrder"):
+    """``<symbol>@forceOrder``. ``st`` stands here by the documents, in ``o`` on live sockets."""
+
+    E: T_
+    o: ForcedOrder[N, S, T_]
+    st: int | None = None
+
+
+class MiniTickerWire(
+    msgspec.Struct, Generic[N, S, T_], gc=False, tag_field="e", tag="24hrMiniTicker"
+):
+    """``<symbol>@miniTicker``."""
+
+    s: str
+    E: T_
+    c: N
+    o: N
+    h: N
+    l: N
+    v: N
+    q: N
+    st: int | None = None
+
+
+class TickerWire(msgspec.Struct, Generic[N, S, T_], gc=False, tag_field="e", tag="24hrTicker"):
+    """``<symbol>@ticker``; best bid and ask (``b``, ``a``) on spot only."""
+
+    s: str
+    E: T_
+    p: S
+    P: S
+    w: N
+    c: N
+    Q: N
+    o: N
+    h: N
+    l: N
+    v: N
+    q: N
+    O: T_
+    C: T_
+    F: _OrMinusOne
+    L: _OrMinusOne
+    n: Id
+    b: N | None = None
+    B: N | None = None
+    a: N | None = None
+    A: N | None = None
+    st: int | None = None
+
+
+class ContractInfoWire(
+    msgspec.Struct, Generic[N, S, T_], gc=False, tag_field="e", tag="contractInfo"
+):
+    """``!contractInfo``: contract type, delivery and onboarding time, status."""
+
+    E: T_
+    s: str
+    ct: str
+    dt: T_
+    ot: T_
+    cs: str
+    ps: str | None = None
+    st: int | None = None
+
+
+class OpenInterestWire(msgspec.Struct, Generic[N, S, T_], gc=False, rename="camel"):
+    """The REST answer of ``/openInterest``."""
+
+    symbol: str
+    open_interest: N
+    time: T_
+
+
+def _typed(wire: Any, context: ParserContext) -> Any:
+    mode = context.numbers
+    time = Micros if context.microseconds else Millis
+    return wire[number_type(mode), signed_type(mode), time]
+
+
+def frame_decoder(
+    wire: Any, context: ParserContext, *, many: bool = False
+) -> msgspec.json.Decoder[Any]:
+    """The decoder of combined frames with such a payload; with `many` it may be a list of them."""
     frame: Any = Frame
-    return msgspec.json.Decoder(frame[wire[number_type(numbers)]], strict=False)
+    payload = _typed(wire, context)
+    if many:
+        payload = GenericAlias(list, (payload,)) | payload
+    return msgspec.json.Decoder(frame[payload], strict=False)
 
 
-def _trades(numbers: NumberMode) -> Parser:
-    decode = _decoder(TradeWire, numbers).decode
-    buy, sell = Side.BUY, Side.SELL
-
-    def parse(raw: bytes, stream: Stream, time: Nanoseconds, ordinal: int, rows: list[Any]) -> None:
-        wire = decode(raw).data
-        rows.append(
-            Trade(
-                stream.exchange,
-                stream.market,
-                stream.symbol,
-                str(wire.t),
-                wire.p,
-                wire.q,
-                sell if wire.m else buy,
-                wire.T * MS,
-                wire.E * MS,
-                time,
-                ordinal,
-            )
-        )
-
-    return parse
-
-
-def _agg_trades(numbers: NumberMode) -> Parser:
-    decode = _decoder(AggTradeWire, numbers).decode
-    buy, sell = Side.BUY, Side.SELL
-
-    def parse(raw: bytes, stream: Stream, time: Nanoseconds, ordinal: int, rows: list[Any]) -> None:
-        wire = decode(raw).data
-        rows.append(
-            AggTrade(
-                stream.exchange,
-                stream.market,
-                stream.symbol,
-                str(wire.a),
-                wire.p,
-                wire.q,
-                sell if wire.m else buy,
-                wire.f,
-                wire.l,
-                wire.T * MS,
-                wire.E * MS,
-                time,
-                ordinal,
-            )
-        )
-
-    return parse
-
-
-def _quotes(numbers: NumberMode) -> Parser:
-    decode = _decoder(BookTickerWire, numbers).decode
-
-    def parse(raw: bytes, stream: Stream, time: Nanoseconds, ordinal: int, rows: list[Any]) -> None:
-        wire = decode(raw).data
-        rows.append(
-            Quote(
-                stream.exchange,
-                stream.market,
-                stream.symbol,
-                wire.b or None,  # an empty side is sent as price 0
-                wire.B if wire.b else None,
-                wire.a or None,
-                wire.A if wire.a else None,
-                wire.u,
-                None,
-                None,
-                time,
-                ordinal,
-            )
-        )
-
-    return parse
-
-
-def _diffs(numbers: NumberMode) -> Parser:
-    decode = _decoder(DepthWire, numbers).decode
-    syncing = BookVerdict.SYNCING
-
-    def parse(raw: bytes, stream: Stream, time: Nanoseconds, ordinal: int, rows: list[Any]) -> None:
-        wire = decode(raw).data
-        event_time = wire.E * MS
-        rows.append(
-            BookUpdate(
-                stream.exchange,
-                stream.market,
-                stream.symbol,
-                None,
-                False,
-                wire.b,
-                wire.a,
-                wire.U,
-                wire.u,
-                None,
-                None,
-                syncing,
-                event_time,
-                event_time,
-                time,
-                ordinal,
-            )
-        )
-
-    return parse
-
-
-def _partial_books(numbers: NumberMode) -> Parser:
-    decode = _decoder(PartialDepthWire, numbers).decode
-
-    def parse(raw: bytes, stream: Stream, time: Nanoseconds, ordinal: int, rows: list[Any]) -> None:
-        rows.append(_whole_book(decode(raw).data, stream, time, ordinal))
-
-    return parse
-
-
-def _klines(numbers: NumberMode) -> Parser:
-    decode = _decoder(KlineWire, numbers).decode
-
-    def parse(raw: bytes, stream: Stream, time: Nanoseconds, ordinal: int, rows: list[Any]) -> None:
-        wire = decode(raw).data
-        candle, event_time = wire.k, wire.E * MS
-        has_trades = candle.f >= 0  # a candle without trades has f = L = -1
-        assert stream.interval is not None
-        rows.append(
-            Kline(
-                stream.exchange,
-                stream.market,
-                stream.symbol,
-                stream.interval,
-                candle.t * MS,
-                candle.T * MS,
-                candle.o,
-                candle.h,
-                candle.l,
-                candle.c,
-                candle.v,
-                candle.q,
-                candle.V,
-                candle.Q,
-                candle.n,
-                candle.f if has_trades else None,
-                candle.L if has_trades else None,
-                candle.x,
-                event_time,
-                event_time,
-                time,
-                ordinal,
-            )
-        )
-
-    return parse
-
-
-def parser_of(numbers: NumberMode, stream: Stream) -> Parser:
-    """The parser of one stream's frames."""
-    if stream.procedure is BookProcedure.WHOLE_EVERY_TIME:
-        return exactly(numbers, BookUpdate, _partial_books(numbers))
-    kind, make = {
-        DataType.TRADE: (Trade, _trades),
-        DataType.AGG_TRADE: (AggTrade, _agg_trades),
-        DataType.QUOTE: (Quote, _quotes),
-        DataType.BOOK: (BookUpdate, _diffs),
-        DataType.KLINE: (Kline, _klines),
-    }[stream.data_type]
-    return exactly(numbers, kind, make(numbers))
-
-
-def snapshot_parser(numbers: NumberMode) -> Parser:
-    """The parser of REST depth answers."""
-    wire: Any = PartialDepthWire
-    decode = msgspec.json.Decoder(wire[number_type(numbers)], strict=False).decode
-
-    def parse(raw: bytes, stream: Stream, time: Nanoseconds, ordinal: int, rows: list[Any]) -> None:
-        rows.append(_whole_book(decode(raw), stream, time, ordinal))
-
-    return exactly(numbers, BookUpdate, parse)
-
-
-def _whole_book(
-    wire: PartialDepthWire[Any], stream: Stream, time: Nanoseconds, ordinal: int
-) -> BookUpdate:
-    return BookUpdate(
-        stream.exchange,
-        stream.market,
-        stream.symbol,
-        stream.depth,
-        True,
-        wire.bids,
-        wire.asks,
-        wire.last_update_id,
-        wire.last_update_id,
-        None,
-        None,
-        BookVerdict.SYNCING,
-        None,
-        None,
-        time,
-        ordinal,
-    )
+def payload_decoder(wire: Any, context: ParserContext) -> msgspec.json.Decoder[Any]:
+    """The decoder of bare payloads: answers by REST."""
+    return msgspec.json.Decoder(_typed(wire, context), strict=False)

@@ -10,8 +10,10 @@ from typing import Any
 
 import msgspec
 
-from farm.exchanges.bybit.wire import parser_of
-from farm.exchanges.core import CoreSession, Harvest
+from farm.exchanges.bybit.books import snapshot_parser
+from farm.exchanges.bybit.parsers import parser_of
+from farm.exchanges.core import CoreSession
+from farm.exchanges.harvest import Harvest
 from farm.exchanges.numbers import Parser
 from farm.exchanges.rules import MarketRules
 from farm.exchanges.session import Opened, Reconnect
@@ -21,6 +23,7 @@ from farm.types import Nanoseconds
 
 __all__ = ["BybitSession"]
 
+_COMMAND_RESPONSE = "COMMAND_RESP"
 _START = b'{"topic":"'
 _SKIP = len(_START)
 
@@ -33,6 +36,15 @@ class _Envelope(msgspec.Struct):
     success: bool | None = None
     ret_msg: str = ""
     req_id: str = ""
+    type: str = ""
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Topics(msgspec.Struct, rename="camel"):
+    """Which topics of a request were taken; said on options, where replies name no request."""
+
+    success_topics: list[str] = msgspec.field(default_factory=list)
+    fail_topics: list[str] = msgspec.field(default_factory=list)
 
 
 _envelope = msgspec.json.Decoder(_Envelope)
@@ -47,10 +59,13 @@ class BybitSession(CoreSession):
         super().__init__(rules, streams, **options)
 
     def _parser(self, stream: Stream) -> Parser:
-        return parser_of(self._numbers, stream, self._count_unknown)
+        return parser_of(stream, self._context)
 
-    def _count_unknown(self, value: str) -> None:
-        self.unknown_values[value] = self.unknown_values.get(value, 0) + 1
+    def _snapshot_parser(self) -> Parser:
+        return snapshot_parser(self._context)
+
+    def _snapshot_params(self, stream: Stream) -> tuple[tuple[str, str | int], ...]:
+        return (*self.rules.snapshot_params, ("symbol", stream.symbol))
 
     def _stream_name(self, raw: bytes) -> bytes | None:
         if raw.startswith(_START):
@@ -77,6 +92,9 @@ class BybitSession(CoreSession):
         if reply.op == "pong" or (reply.op == "ping" and reply.ret_msg == "pong"):
             self._pong_due = None
             return None
+        if reply.type == _COMMAND_RESPONSE:
+            self._answered(msgspec.json.decode(reply.data, type=_Topics), time, harvest)
+            return None
         if reply.op in ("subscribe", "unsubscribe") and reply.success is not None:
             # Said of a topic that flows already: what was asked for is so.
             granted = "already subscribed" in reply.ret_msg
@@ -90,10 +108,20 @@ class BybitSession(CoreSession):
             return None
         return reply.op or "unnamed"
 
+    def _answered(self, topics: _Topics, time: Nanoseconds, harvest: Harvest) -> None:
+        confirmed, failed = self._subscriptions.answered(
+            topics.success_topics, topics.fail_topics, self._now
+        )
+        self._confirmed(confirmed, time, harvest)
+        self._failed(failed, time, harvest)
+
     def _on_opened(self, item: Opened) -> str | None:
         self._last_ping = item.now
         self._pong_due = None
         return super()._on_opened(item)
+
+    def _ask_list(self) -> None:
+        """Bybit can't be asked."""
 
     def _tick(self, now: float) -> None:
         """Ping every ``ping_interval``; a pong that is late by as much means a dead connection.
@@ -109,4 +137,4 @@ class BybitSession(CoreSession):
             self._last_ping = now
             if self._pong_due is None:
                 self._pong_due = now + interval
-            self._send('{"op":"ping"}')
+            self._send('{"op":"ping"}', urgent=True)

@@ -6,12 +6,21 @@ from typing import Any
 
 import pytest
 
-from farm.exchanges.session import SendText, StreamState
-from tests.exchanges.feeding import BINANCE_SPOT, Drive, binance_trade, text
+from farm.exchanges.rules import MarketRules
+from farm.exchanges.session import Rotate, SendText, StreamState
+from tests.exchanges.feeding import (
+    BINANCE,
+    BINANCE_COINM,
+    BINANCE_SPOT,
+    BINANCE_USDM,
+    Drive,
+    binance_trade,
+    text,
+)
 
 
-def opened(*specs: str) -> Drive:
-    drive = Drive(BINANCE_SPOT, specs or ["trade"])
+def opened(*specs: str, rules: MarketRules = BINANCE_SPOT) -> Drive:
+    drive = Drive(rules, specs or ["trade"], books=False)
     drive.open(answered=False)
     return drive
 
@@ -34,6 +43,10 @@ def test_the_snapshot_request_is_the_documented_one() -> None:
     (fetch,) = drive.session.take_commands()
     assert fetch.path == "/api/v3/depth"
     assert fetch.params == (("symbol", "币安人生USDT"), ("limit", 1000))
+    for rules, path in ((BINANCE_USDM, "/fapi/v1/depth"), (BINANCE_COINM, "/dapi/v1/depth")):
+        drive = opened("book", rules=rules)
+        drive.session.resync(drive.stream("book"))
+        assert drive.session.take_commands()[-1].path == path
 
 
 @pytest.mark.parametrize("answer_id", [1, "1"])
@@ -76,16 +89,101 @@ def test_an_answer_to_nothing_in_particular_is_kept(reply: dict[str, Any], kind:
     assert state(drive) is StreamState.REQUESTED
 
 
+@pytest.mark.parametrize("rules", BINANCE, ids=lambda rules: rules.key)
 @pytest.mark.parametrize(
     "raw",
     [
         b'{"e":"serverShutdown","E":1770123456789}',
         b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1770123456789}}',
     ],
+    ids=["bare", "combined"],
 )
-def test_the_notice_of_a_shutdown_is_kept_by_its_name(raw: bytes) -> None:
+def test_a_server_that_shuts_down_is_left_for_another_at_once(
+    rules: MarketRules, raw: bytes
+) -> None:
+    """How long it has is not promised. Until it goes, it is listened to."""
+    drive = opened(rules=rules)
+    drive.answer_all()
+    outcome = drive.read(raw, binance_trade(1))
+    assert drive.commands == [Rotate(1, "the server shuts down")]
+    assert outcome.unparsed == []
+    assert len(outcome.rows) == 1
+    assert drive.session.statuses["btcusdt@trade"].state is StreamState.LIVE
+
+
+# ------------------------------------------------------------------------- what the venue holds
+LIST = {"method": "LIST_SUBSCRIPTIONS"}
+
+
+def asking() -> tuple[Drive, Any]:
+    """A session that has just asked what the venue holds, for one of its two symbols is silent;
+    and its request's id."""
+    drive = Drive(BINANCE_SPOT, ["trade"], ["BTCUSDT", "ETHUSDT"], books=False)
+    drive.open()
+    requests: list[Any] = []
+    while not requests:
+        drive.tick(1)
+        drive.read(binance_trade(drive.ordinal))
+        requests = drive.sent()
+    (request,) = requests
+    assert request == LIST | {"id": request["id"]}
+    assert isinstance(request["id"], int)
+    return drive, request["id"]
+
+
+def test_the_list_is_asked_for_under_an_id_of_its_own() -> None:
+    drive, list_id = asking()
+    ids = []
+    for _ in range(50):
+        drive.unsubscribe("trade", "ETHUSDT")
+        drive.subscribe("trade", "ETHUSDT")
+        ids += [request["id"] for request in drive.sent()]
+    assert list_id not in ids
+    assert 0 < list_id < 2**63
+
+
+def test_what_the_venue_does_not_hold_is_subscribed_again() -> None:
+    drive, list_id = asking()
+    outcome = drive.read(text({"result": ["btcusdt@trade"], "id": list_id}))
+    assert (outcome.rows, outcome.unparsed) == ([], [])
+    assert [(r["method"], r["params"]) for r in drive.sent()] == [
+        ("UNSUBSCRIBE", ["ethusdt@trade"]),
+        ("SUBSCRIBE", ["ethusdt@trade"]),
+    ]
+
+
+@pytest.mark.parametrize("result", [None, {}, [1], "btcusdt@trade"], ids=repr)
+def test_a_list_that_is_none_is_kept_and_heeded_by_nobody(result: Any) -> None:
+    drive, list_id = asking()
+    drive.commands.clear()
+    outcome = drive.read(text({"result": result, "id": list_id}))
+    assert len(outcome.unparsed) == 1
+    assert drive.commands == []
+
+
+def test_a_refusal_to_say_is_no_list() -> None:
+    drive, list_id = asking()
+    drive.commands.clear()
+    drive.read(text({"error": {"code": 2, "msg": "Invalid request"}, "id": list_id}))
+    assert drive.commands == []
+
+
+# ---------------------------------------------------------------------------------- what is kept
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        ([{"e": "1hTicker", "s": "BNBBTC"}], "1hTicker"),  # a list, too, has a type
+        ({"e": "avgPrice"}, "avgPrice"),
+        ([], "!x@arr"),
+        ({}, "!x@arr"),
+        ([{}], "!x@arr"),
+        ({"e": None}, "!x@arr"),
+    ],
+)
+def test_a_stream_that_nobody_asked_for_is_kept_by_its_type(data: Any, kind: str) -> None:
     drive = opened()
-    assert [kept.kind for kept in drive.read(raw, binance_trade(1)).unparsed] == ["serverShutdown"]
+    outcome = drive.read(text({"stream": "!x@arr", "data": data}))
+    assert [kept.kind for kept in outcome.unparsed] == [kind]
 
 
 def test_the_server_pings_so_time_asks_for_nothing() -> None:

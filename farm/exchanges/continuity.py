@@ -1,0 +1,249 @@
+"""Trade continuity: what the ids of trades prove, and the record of what they show to be missing.
+
+The rules (measured on recordings of 2024, but where a document says them):
+
+* Binance spot ``@trade``: ``t`` steps by one for each symbol, through reconnects and midnights
+  (34,419 of 34,419 trades).
+* Binance futures ``@trade``: the same, where placeholders are counted (``X: NA``, ids that no
+  published fill spends: issues 263 of hftbacktest and 2588 of nautilus_trader); they come as
+  :class:`~farm.entities.SpentIds`.
+* Binance ``@aggTrade``: ``a`` steps by one. ``f`` is mostly the ``l`` before and one more; on
+  futures it may rightly skip ids that are never aggregated (placeholders, the insurance fund's,
+  auto-deleveraging), so a mismatch is counted and is no loss.
+* Bybit: ids of derivatives are UUIDs, those of spot rise by any number, and ``seq`` is that of the
+  whole engine. Nothing can be proven, so nothing is ever called complete.
+
+Ids outlive connections, so they tell what a disconnect cost: its gap is held back until the next
+event of its feed, and then either names the ids that are missing or, if none is, is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
+from typing import Any
+
+import attrs
+
+from farm.batch import Batch
+from farm.bundle import Bundle
+from farm.entities import AggTrade, Gap, SpentIds, Trade
+from farm.exchanges.id_chain import ContinuityCounts, IdChain
+from farm.exchanges.streams import Stream
+from farm.types import DataType, NumberMode, Symbol
+
+__all__ = ["ContinuityCounts", "TradeContinuity"]
+
+_KINDS: dict[DataType, type[Any]] = {DataType.TRADE: Trade, DataType.AGG_TRADE: AggTrade}
+MAX_CONNECTIONS = 32
+"""Connections whose last bundle is remembered for the case that it is delivered again."""
+
+
+class TradeContinuity:
+    """Checks the ids of all trade feeds of one line, after its lanes were merged.
+
+    `streams` names what the line carries; it is asked again where an unknown feed turns up. Within
+    one bundle ids are taken in their own order: what came in one read is not missing. `numbers` is
+    the mode of a bundle that has nothing but a gap found here.
+    """
+
+    def __init__(
+        self,
+        streams: Callable[[], Iterable[Stream]],
+        numbers: NumberMode = NumberMode.FLOAT,
+    ) -> None:
+        self._streams = streams
+        self._numbers = numbers
+        self._by_feed: dict[str, IdChain] = {}
+        # By symbol, where ids prove something. A market's streams of one kind prove the same, so a
+        # kind of which all known streams prove nothing is not looked at.
+        self._trades: dict[Symbol, IdChain] = {}
+        self._agg_trades: dict[Symbol, IdChain] = {}
+        self._watched: set[type[Any]] = {Trade, AggTrade, SpentIds, Gap}
+        self._asked = False  # whether `streams` was asked for this bundle already
+        self._found: list[Gap] = []
+        self._outcomes: dict[str, Bundle] = {}
+        self._finished = False
+        self._learn()
+
+    def take(self, bundle: Bundle) -> Bundle:
+        """Check the bundle's ids: the bundle itself, or one whose gaps are what is now known.
+
+        A bundle that is delivered again gives what it gave the first time.
+        """
+        if bundle.dropped:
+            return self._take(bundle)
+        watched = self._watched
+        for batch in bundle.batches:
+            if batch.kind in watched:
+                return self._take(bundle)
+        return bundle
+
+    def finish(self) -> list[Gap]:
+        """The gaps still held back, as they are: no event follows that could settle them. What a
+        last bundle still tells (``final``) is passed on as it comes."""
+        self._finished = True
+        held = [chain.let_go() for chain in self._by_feed.values()]
+        return [gap for gap in held if gap is not None]
+
+    def counts(self, feed: str) -> ContinuityCounts | None:
+        """What the ids of a feed proved; None where it is no feed of trades on this line."""
+        if feed not in self._by_feed:
+            self._learn()
+        chain = self._by_feed.get(feed)
+        return chain.counts() if chain is not None else None
+
+    # ----------------------------------------------------------------------------------- checking
+    def _take(self, bundle: Bundle) -> Bundle:
+        connection = bundle.origin.connection
+        known = self._outcomes.get(connection)
+        if known is not None and known.serial == bundle.serial:
+            return known
+        self._asked = False
+        self._finished = self._finished and bundle.final
+        gaps = self._check(bundle)
+        if bundle.dropped:
+            self._forget(bundle.dropped)
+        # What an attempt cut short by a crash found is in `_found` still: it can't be found again.
+        outcome = bundle if gaps is None and not self._found else self._with_gaps(bundle, gaps)
+        if known is None and len(self._outcomes) >= MAX_CONNECTIONS:
+            del self._outcomes[next(iter(self._outcomes))]
+        self._outcomes[connection] = outcome
+        self._found = []
+        return outcome
+
+    def _check(self, bundle: Bundle) -> list[Gap] | None:
+        """Check what is in a bundle, gaps first; those of its gaps that go on, None if all do."""
+        trades: Sequence[Trade] = ()
+        spent: Sequence[SpentIds] = ()
+        agg_trades: Sequence[AggTrade] = ()
+        passed, watched = None, self._watched
+        for batch in bundle.batches:
+            kind = batch.kind
+            if kind not in watched:
+                continue
+            if kind is Trade:
+                trades = batch.rows
+            elif kind is AggTrade:
+                agg_trades = batch.rows
+            elif kind is SpentIds:
+                spent = batch.rows
+            else:
+                passed = self._pass(batch.rows)
+        if spent:
+            self._in_order([*trades, *spent])
+        elif trades:
+            self._check_trades(trades)
+        if agg_trades:
+            self._check_agg_trades(agg_trades)
+        return passed
+
+    def _check_trades(self, rows: Sequence[Trade]) -> None:
+        get, rest = self._trades.get, iter(rows)
+        for row in rest:
+            chain = get(row.symbol)
+            if chain is None or (number := int(row.id)) != chain.expected:
+                self._in_order([row, *rest])
+                return
+            chain.expected = number + 1
+            chain.time = row.receive_time
+
+    def _check_agg_trades(self, rows: Sequence[AggTrade]) -> None:
+        get, rest = self._agg_trades.get, iter(rows)
+        for row in rest:
+            chain = get(row.symbol)
+            if chain is None or (number := int(row.id)) != chain.expected:
+                self._in_order([row, *rest])
+                return
+            chain.expected = number + 1
+            chain.time = row.receive_time
+            if row.first_trade_id != chain.next_trade:
+                chain.unadjoined += 1
+            chain.next_trade = row.last_trade_id + 1
+
+    def _in_order(self, rows: Iterable[Any]) -> None:
+        """Take events, and ids spent without one, in the order of their ids."""
+        spans = []
+        for row in rows:
+            chains = self._agg_trades if type(row) is AggTrade else self._trades
+            if row.symbol not in chains:
+                self._learn_once()
+            chain = chains.get(row.symbol)
+            if chain is not None:  # else nothing is proven here, or it is collected no longer
+                spans.append((*_span(row), row, chain))
+        for first, last, row, chain in sorted(spans, key=itemgetter(0)):
+            gap = chain.step(first, last, row)
+            if gap is not None:
+                self._found.append(gap)
+
+    def _pass(self, gaps: Sequence[Gap]) -> list[Gap] | None:
+        """Take gaps found upstream; those that need not wait for what ids show, None if all."""
+        passed = []
+        for gap in gaps:
+            if gap.feed not in self._by_feed:
+                self._learn_once()
+            chain = self._by_feed.get(gap.feed)
+            waits = (
+                chain is not None
+                and chain.proven
+                and gap.first_id is None
+                and chain.take_gap(gap, may_hold=not self._finished)
+            )
+            if not waits:
+                passed.append(gap)
+        return passed if len(passed) < len(gaps) else None
+
+    # ------------------------------------------------------------------------------------ helpers
+    def _learn_once(self) -> None:
+        if not self._asked:
+            self._asked = True
+            self._learn()
+
+    def _learn(self) -> None:
+        for stream in self._streams():
+            if stream.data_type in _KINDS and stream.feed not in self._by_feed:
+                chain = self._by_feed[stream.feed] = IdChain(stream)
+                if chain.proven:
+                    self._chains(stream)[stream.symbol] = chain
+        for kind, chains in ((Trade, self._trades), (AggTrade, self._agg_trades)):
+            of_kind = [c for c in self._by_feed.values() if _KINDS[c.stream.data_type] is kind]
+            if chains or not of_kind:
+                self._watched.add(kind)
+            else:
+                self._watched.discard(kind)
+
+    def _chains(self, stream: Stream) -> dict[Symbol, IdChain]:
+        return self._trades if stream.data_type is DataType.TRADE else self._agg_trades
+
+    def _forget(self, feeds: Iterable[str]) -> None:
+        """These are collected no longer; what an outage cost them can't be known any more."""
+        for feed in feeds:
+            chain = self._by_feed.pop(feed, None)
+            if chain is None:
+                continue
+            self._chains(chain.stream).pop(chain.stream.symbol, None)
+            gap = chain.let_go()
+            if gap is not None:
+                self._found.append(gap)
+
+    def _with_gaps(self, bundle: Bundle, passed: list[Gap] | None) -> Bundle:
+        """The bundle with those of its gaps, None for all, and with what was found; what was given
+        stays as it is."""
+        if passed is None:
+            passed = [gap for batch in bundle.batches if batch.kind is Gap for gap in batch.rows]
+        gaps = passed + self._found
+        batches = [batch for batch in bundle.batches if batch.kind is not Gap]
+        if gaps:
+            rows = [gap if gap.row == n else attrs.evolve(gap, row=n) for n, gap in enumerate(gaps)]
+            origins = [(bundle.origin, len(rows))]
+            numbers = bundle.batches[0].numbers if bundle.batches else self._numbers
+            batches.append(Batch(Gap, rows=rows, origins=origins, numbers=numbers))
+        return attrs.evolve(bundle, batches=batches)
+
+
+def _span(row: Any) -> tuple[int, int]:
+    """First and last id of an event, or of ids spent without one."""
+    if type(row) is SpentIds:
+        return row.first_id, row.last_id
+    number = int(row.id)
+    return number, number

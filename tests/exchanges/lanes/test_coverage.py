@@ -1,0 +1,141 @@
+"""Which lane carried which feed when, and the arithmetic of intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farm.exchanges.lanes.coverage import FOREVER, Coverage, Interval, Lane, outside, overlap
+from farm.types import GapCause, Market
+from tests.exchanges.trading import BINANCE, outage, streams_of
+
+(TRADES,) = streams_of(BINANCE, Market.SPOT, "trade")
+FEED = TRADES.feed
+
+INTERVALS = st.lists(
+    st.tuples(st.integers(0, 30), st.integers(1, 8)).map(lambda pair: (pair[0], sum(pair))),
+    max_size=6,
+)
+
+
+def cells(intervals: Iterable[Interval]) -> set[int]:
+    """The unit steps that intervals are made of."""
+    return {cell for start, end in intervals for cell in range(start, end)}
+
+
+@given(INTERVALS, INTERVALS)
+def test_overlap_and_outside_divide_what_was_given(
+    ones: list[Interval], others: list[Interval]
+) -> None:
+    both, left = overlap(ones, others), outside(ones, others)
+    assert cells(both) == cells(ones) & cells(others)
+    assert cells(left) == cells(ones) - cells(others)
+    for found in (both, left):
+        assert found == sorted(found)
+        assert all(start < end for start, end in found)
+
+
+def test_an_instant_is_lost_only_where_it_is_all_that_was() -> None:
+    assert overlap([(5, 5)], [(1, 9)]) == [(5, 5)]
+    assert overlap([(1, 5)], [(5, 9)]) == []
+    assert outside([(5, 5)], [(1, 9)]) == []
+    assert outside([(5, 5)], []) == [(5, 5)]
+
+
+def lanes(*names: str) -> tuple[Coverage, list[Lane]]:
+    coverage = Coverage()
+    for number, name in enumerate(names):
+        coverage.add(Lane(name, number))
+    return coverage, coverage.lanes
+
+
+def test_a_lane_knows_when_it_did_not_carry_a_feed() -> None:
+    lane = Lane("a", 1)
+    assert lane.downs(FEED) == [(0, FOREVER)]
+    lane.goes_up(FEED, 10)
+    lane.goes_up(FEED, 15)
+    assert lane.up == {FEED: 10}
+    assert lane.downs(FEED) == [(0, 10)]
+    lane.goes_down(FEED, 20)
+    lane.goes_down(FEED, 25)
+    assert lane.downs(FEED) == [(0, 10), (20, FOREVER)]
+    lane.goes_up(FEED, 30)
+    assert lane.downs(FEED) == [(0, 10), (20, 30)]
+    lane.forget_the_past()
+    assert lane.downs(FEED) == []
+    lane.drop(FEED)
+    assert lane.downs(FEED) == [(0, FOREVER)]
+
+
+def test_elders_carry_a_feed_since_before() -> None:
+    coverage, (a, b, c) = lanes("a", "b", "c")
+    b.goes_up(FEED, 5)
+    a.goes_up(FEED, 7)
+    assert coverage.carriers(FEED) == [a, b]
+    assert coverage.elders(a, FEED) == [b]
+    assert coverage.elders(b, FEED) == []
+    assert coverage.elders(c, FEED) == [a, b]
+
+
+def test_a_gap_is_clipped_to_what_nobody_carried_in_several_parts() -> None:
+    coverage, (a, b) = lanes("a", "b")
+    a.goes_up(FEED, 1)
+    b.goes_up(FEED, 1)
+    for since, until in [(10, 20), (30, 40)]:
+        b.goes_down(FEED, since)
+        b.goes_up(FEED, until)
+    gap = outage(TRADES, 15, 35)
+    parts = coverage.clip(a, gap)
+    assert [(part.start_time, part.end_time) for part in parts] == [(15, 20), (30, 35)]
+    assert coverage.clip(b, outage(TRADES, 10, 20)) == []  # on record already
+    assert (a.outages, b.outages) == (0, 0)
+    whole = outage(TRADES, 31, 34, edge="elsewhere")
+    assert coverage.clip(a, whole) == [whole]
+
+
+def test_a_gap_without_a_start_is_clipped_too() -> None:
+    coverage, (a, b) = lanes("a", "b")
+    b.goes_up(FEED, 5)
+    gap = outage(TRADES, 1, 9)
+    gap.start_time = None
+    (part,) = coverage.clip(a, gap)
+    assert (part.start_time, part.end_time) == (None, 5)
+
+
+def test_a_refusal_is_on_record_until_a_lane_carries_the_feed() -> None:
+    coverage, (a, b) = lanes("a", "b")
+    refusal = outage(TRADES, 5, 5, GapCause.REFUSED)
+    refusal.end_time = None
+    assert coverage.clip(a, refusal) == [refusal]
+    assert coverage.clip(b, refusal) == []
+    assert coverage.goes_up(b, FEED, 20) is None
+    b.goes_down(FEED, 30)
+    assert coverage.goes_up(b, FEED, 40) is None
+    (gap,) = coverage.clip(b, outage(TRADES, 30, 40))
+    assert (gap.start_time, gap.end_time) == (30, 40)
+
+
+def test_lanes_let_go_of_are_known_for_a_while() -> None:
+    coverage, _ = lanes(*"abcdefgh")
+    first = coverage.lanes[0]
+    for lane in list(coverage.lanes)[:6]:
+        coverage.let_go(lane, 10)
+    assert first.name not in coverage.by_name
+    assert list(coverage.by_name) == [lane.name for lane in (*coverage.gone, *coverage.lanes)]
+    coverage.add(Lane("f", 99))
+    coverage.reset()
+    assert coverage.by_name["f"].number == 99
+    assert not coverage.gone
+
+
+def test_a_feed_that_is_dropped_is_on_no_record() -> None:
+    coverage, (a, b) = lanes("a", "b")
+    a.goes_up(FEED, 1)
+    b.goes_up(FEED, 1)
+    assert not coverage.drop(a, FEED)
+    coverage.let_go(b, 10)
+    assert coverage.orphans == {FEED: 10}
+    assert coverage.drop(a, FEED)
+    assert coverage.orphans == {}
