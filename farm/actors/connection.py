@@ -8,7 +8,9 @@ and the venue would cut it.
 from __future__ import annotations
 
 import logging
+import math
 import ssl
+from collections import deque
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -18,7 +20,7 @@ import trio
 from farm.actors.mailbox import Mailbox
 from farm.actors.snapshots import SnapshotFetcher
 from farm.actors.supervisor import Health
-from farm.errors import ConnectionLost
+from farm.errors import ConnectionLost, HandshakeRefused
 from farm.exchanges.session import (
     Closed,
     Command,
@@ -28,7 +30,9 @@ from farm.exchanges.session import (
     Lost,
     Opened,
     Reconnect,
+    Rotate,
     SendText,
+    SnapshotAsked,
     SnapshotReply,
     Tick,
 )
@@ -43,6 +47,13 @@ log = logging.getLogger("farm.connection")
 
 TICK = 1.0
 """Seconds between two looks at the clock on behalf of the protocol core."""
+
+REFUSAL_PAUSES = {429: 60.0, 418: 120.0, 403: 600.0}
+"""Seconds to open no connection to a venue after such an answer to a handshake, where it names
+none itself: as for REST calls."""
+
+LONGEST_PAUSE = 3 * 86_400.0
+"""Seconds; no ban is known to be longer, whatever a header says."""
 
 
 @attrs.define
@@ -68,21 +79,35 @@ class Wiring:
     ssl_context: ssl.SSLContext | None = None
     options: WebSocketOptions = attrs.field(factory=WebSocketOptions)
     open_stream: OpenStream | None = None
+    on_rotate: Callable[[str], None] = lambda _reason: None
 
 
 class ConnectionActor:
     """One socket of a venue.
 
     `silence` is the number of seconds without anything at all from the venue, pings and pongs
-    included, after which the connection is taken for dead.
+    included, after which the connection is taken for dead. `rotate_after` is its age in seconds at
+    which another is asked for, by ``Wiring.on_rotate``.
     """
 
-    def __init__(self, name: str, url: str, wiring: Wiring, *, silence: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        wiring: Wiring,
+        *,
+        silence: float,
+        rotate_after: float = math.inf,
+    ) -> None:
         self.name = name
         self.counters = ConnectionCounters()
         self._url = url
         self._wiring = wiring
         self._silence = silence
+        self._rotate_after = rotate_after
+        self._urgent: deque[str] = deque()  # texts to be sent, pings before the others
+        self._texts: deque[str] = deque()
+        self._has_texts = trio.Event()
         self._epoch = 0
         self._serial = 0
         self._ordinal = 0
@@ -97,6 +122,8 @@ class ConnectionActor:
         self._ordinal = 0
         self._announced = False
         self._fetching.clear()
+        self._urgent.clear()
+        self._texts.clear()
         reason: str | None = None  # why it ended, unless we ended it ourselves
         try:
             async with open_websocket(
@@ -113,6 +140,13 @@ class ConnectionActor:
                 log.info("%s: connected, epoch %d", self.name, self._epoch)
                 lost = await self._serve(socket)
             raise lost
+        except HandshakeRefused as refused:
+            pause = refused.retry_after
+            if pause is None:
+                pause = REFUSAL_PAUSES.get(refused.code or 0)
+            if pause is not None:
+                wiring.connect_budget.pause(min(pause, LONGEST_PAUSE))
+            raise
         except ConnectionLost as lost:
             reason = str(lost)
             raise
@@ -128,6 +162,7 @@ class ConnectionActor:
         """Do what is to be done until the connection has ended; why it did."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._execute, socket, nursery)
+            nursery.start_soon(self._write, socket)
             nursery.start_soon(self._watch, socket)
             lost = await socket.wait_closed()
             nursery.cancel_scope.cancel()
@@ -154,40 +189,66 @@ class ConnectionActor:
         self._wiring.mailbox.put(item)
 
     async def _execute(self, socket: WebSocket, nursery: trio.Nursery) -> NoReturn:
-        """Execute commands in order; the only task that writes to the socket."""
+        """Take commands; what is to be sent waits for its turn in `_write`."""
         while True:
             command = await self._wiring.commands.receive()
             if command.epoch != self._epoch:
                 continue  # it was meant for a connection that is gone
             match command:
                 case SendText():
-                    await self._wiring.control_budget.acquire()
-                    try:
-                        await socket.send_text(command.text)
-                    except ConnectionLost:
-                        await trio.sleep_forever()  # `_serve` ends this with the reason
+                    (self._urgent if command.urgent else self._texts).append(command.text)
+                    self._has_texts.set()
                 case FetchSnapshot():
-                    # Books ask again while they have no answer; the task that is at it goes on.
-                    if command.stream not in self._fetching:
-                        self._fetching.add(command.stream)
-                        nursery.start_soon(self._fetch, command)
+                    self._fetch_soon(command, nursery)
                 case Reconnect():
-                    await socket.close(1000, command.reason)
+                    nursery.start_soon(socket.close, 1000, command.reason)
+                case Rotate():
+                    self._wiring.on_rotate(command.reason)
 
-    async def _fetch(self, command: FetchSnapshot) -> None:
+    async def _write(self, socket: WebSocket) -> NoReturn:
+        """Send texts as the venue's limit allows, urgent ones first; nobody else writes texts."""
+        while True:
+            while not self._urgent and not self._texts:
+                self._has_texts = trio.Event()
+                await self._has_texts.wait()
+            await self._wiring.control_budget.acquire()
+            text = (self._urgent or self._texts).popleft()
+            try:
+                await socket.send_text(text)
+            except ConnectionLost:
+                await trio.sleep_forever()  # `_serve` ends this with the reason
+
+    def _fetch_soon(self, command: FetchSnapshot, nursery: trio.Nursery) -> None:
+        """Books ask again while they have no answer; the task that is at it goes on."""
         fetcher = self._wiring.fetcher
         assert fetcher is not None, f"{self.name} has no REST endpoint"
-        body = await fetcher.fetch(command)
-        self._fetching.discard(command.stream)
+        if command.stream in self._fetching:
+            fetcher.update(command)
+        else:
+            self._fetching.add(command.stream)
+            nursery.start_soon(self._fetch, command, fetcher)
+
+    async def _fetch(self, command: FetchSnapshot, fetcher: SnapshotFetcher) -> None:
+        stream, clock = command.stream, self._wiring.wall_clock
+
+        def on_sent() -> None:
+            self._put(SnapshotAsked(self._epoch, clock(), stream))
+
+        body = await fetcher.fetch(command, on_sent)
+        self._fetching.discard(stream)
         ordinal, self._ordinal = self._ordinal, self._ordinal + 1
-        time = self._wiring.wall_clock()
-        self._put(SnapshotReply(self._epoch, time, ordinal, command.stream, body, len(body)))
+        self._put(SnapshotReply(self._epoch, clock(), ordinal, stream, body, len(body)))
 
     async def _watch(self, socket: WebSocket) -> None:
-        """Tell the core of the time, and end a connection on which nothing comes any more."""
+        """Tell the core of the time, ask for another connection before the venue ends this one, and
+        end it where nothing comes any more."""
+        opened, may_rotate = trio.current_time(), True
         while True:
             await trio.sleep(TICK)
             now = trio.current_time()
+            if may_rotate and now - opened >= self._rotate_after:
+                may_rotate = False
+                self._wiring.on_rotate(f"it is {now - opened:.0f} s old")
             if now - socket.last_receive > self._silence:
                 await socket.close(1000, f"nothing came for {self._silence:g} s")
                 return

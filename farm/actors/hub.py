@@ -84,6 +84,10 @@ class Hub:
         self._outlets.append(outlet)
         return outlet
 
+    def listen(self, deliver: Callable[[Bundle], None]) -> None:
+        """Have every bundle shown to `deliver`, for good."""
+        self._outlets.append(Outlet(deliver))
+
     def store(self, mailbox: Mailbox[Bundle]) -> None:
         """Have every bundle put whole into `mailbox`, waiting for room where its policy is so."""
         self.stores.append((Outlet(lambda _bundle: None), mailbox))

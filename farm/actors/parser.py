@@ -15,7 +15,8 @@ __all__ = ["ParserActor"]
 class ParserActor:
     """Parses what one connection reads.
 
-    `on_commands` is called after each input, to have what the core asks for executed.
+    `on_commands` is called after each input, to have what the core asks for executed, `on_end` at
+    the end of the mailbox.
     """
 
     def __init__(
@@ -25,15 +26,17 @@ class ParserActor:
         inbox: Mailbox[Input],
         outbox: Mailbox[Bundle],
         on_commands: Callable[[], None],
+        on_end: Callable[[], None],
     ) -> None:
         self.name = name
         self._session = session
         self._inbox = inbox
         self._outbox = outbox
         self._on_commands = on_commands
+        self._on_end = on_end
 
     async def run(self, health: Health) -> None:
-        """Parse until the mailbox ends; then the next stage's ends too."""
+        """Parse until the mailbox ends."""
         health.ready()
         handle, send, on_commands = self._session.handle, self._outbox.send, self._on_commands
         async for item in self._inbox.reader():
@@ -41,4 +44,4 @@ class ParserActor:
             on_commands()
             if bundle is not None:
                 await send(bundle)
-        self._outbox.close()
+        self._on_end()

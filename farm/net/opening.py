@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NoReturn, TypeAlias, cast
 
 import h11
@@ -75,7 +75,10 @@ def raise_refusal(group: BaseExceptionGroup[Any], endpoint: Endpoint) -> NoRetur
         if isinstance(exc, trio_websocket.ConnectionRejected):
             excerpt = (exc.body or b"")[:_MAX_EXCERPT].decode(errors="replace").strip()
             said = f"refused: {excerpt}" if excerpt else "refused"
-            raise HandshakeRefused(f"{where} {said}", code=exc.status_code) from exc
+            pause = _retry_after(exc.headers or ())
+            raise HandshakeRefused(
+                f"{where} {said}", code=exc.status_code, retry_after=pause
+            ) from exc
         if isinstance(exc, HandshakeBroken):
             if exc.status is not None and exc.status != 101:
                 raise HandshakeRefused(f"{where} refused", code=exc.status) from exc
@@ -83,6 +86,14 @@ def raise_refusal(group: BaseExceptionGroup[Any], endpoint: Endpoint) -> NoRetur
         if isinstance(exc, (WsprotoError, h11.ProtocolError, UnicodeError)):
             raise ConnectFailed(f"{where} unusable answer: {_first_cause(exc)}") from exc
     raise_sole(group)
+
+
+def _retry_after(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
+    """Seconds; None where the server names none, or a date."""
+    for name, value in headers:
+        if name.lower() == b"retry-after" and value.isdigit() and len(value) < 16:
+            return float(value)
+    return None
 
 
 def _first_cause(exc: BaseException) -> BaseException:

@@ -6,7 +6,7 @@ There is no retry in here: whether a call is worth repeating, and when, the call
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from types import MappingProxyType, TracebackType
 from typing import Any
@@ -107,18 +107,20 @@ class RestClient:
         params: Mapping[str, str | int] = _NO_PARAMS,
         *,
         weight: int = 1,
+        on_granted: Callable[[], None] = lambda: None,
     ) -> RestReply:
         """GET `path`, which costs `weight`; the body is read whole.
 
-        First waits, as long as it takes, for the budget; then the whole call has `timeout`
-        seconds. Redirects are not followed. Raises RestTimeout, RestRateLimited (429, 418 and
-        403; the budget is paused), RestError for everything else that isn't a 2xx answer, and
-        BudgetExceeded. Cancelled, it gives its connection up.
+        First waits, as long as it takes, for the budget, and calls `on_granted`; then the whole
+        call has `timeout` seconds. Redirects are not followed. Raises RestTimeout, RestRateLimited
+        (429, 418 and 403; the budget is paused), RestError for everything else that isn't a 2xx
+        answer, and BudgetExceeded. Cancelled, it gives its connection up.
         """
         target = self._prefix + quote_path(path)
         if params:
             target += "?" + urlencode(params, quote_via=quote)
         await self.budget.acquire(weight)
+        on_granted()
         start = trio.current_time()
         with self._translated_errors(path):
             with trio.fail_after(self.timeout):

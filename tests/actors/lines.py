@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any, TypeVar
 
 import trio
@@ -16,7 +17,16 @@ from farm.bundle import Bundle
 from farm.entities import Event, Gap, Trade
 from farm.errors import ConnectionLost, StorageFailed
 from farm.exchanges.registry import make_session
-from farm.exchanges.session import Closed, Frames, Input, Opened, Session, SnapshotReply
+from farm.exchanges.session import (
+    Closed,
+    Finished,
+    Frames,
+    Input,
+    Opened,
+    Session,
+    SnapshotAsked,
+    SnapshotReply,
+)
 from tests.exchanges.feeding import BINANCE_SPOT, text
 
 SECOND = 1_000_000_000
@@ -25,16 +35,20 @@ T = TypeVar("T", bound=Weighty)
 E = TypeVar("E", bound=Event)
 
 
-def session(*specs: str, symbols: tuple[str, ...] = ("BTCUSDT",)) -> Session:
+def session(*specs: str, symbols: tuple[str, ...] = ("BTCUSDT",), connection: str = "c") -> Session:
     streams = [BINANCE_SPOT.streams.stream(symbol, spec) for spec in specs for symbol in symbols]
-    return make_session(BINANCE_SPOT, streams, connection="c")
+    return make_session(BINANCE_SPOT, streams, connection=connection)
 
 
 class Inputs:
-    """What a connection would put into its parser's mailbox, read after read."""
+    """What a connection would put into its parser's mailbox, read after read, a second apart.
 
-    def __init__(self) -> None:
+    Those of several connections take place between each other if they share a `clock`.
+    """
+
+    def __init__(self, clock: Iterator[int] | None = None) -> None:
         self.items: list[Input] = []
+        self._clock = count(1) if clock is None else clock
         self._epoch = 0
         self._ordinal = 0
         self._requests = 0
@@ -44,7 +58,7 @@ class Inputs:
         self.items.append(item)
 
     def _time(self) -> int:
-        return (len(self.items) + 1) * SECOND
+        return next(self._clock) * SECOND
 
     def open(self) -> Inputs:
         """An epoch in which everything that was asked for is granted."""
@@ -60,6 +74,12 @@ class Inputs:
         self._ordinal += len(frames)
         return self
 
+    def ask(self, symbol: str = "BTCUSDT") -> Inputs:
+        """The request for this book's snapshot goes out."""
+        stream = BINANCE_SPOT.streams.stream(symbol, "book")
+        self._add(SnapshotAsked(self._epoch, self._time(), stream))
+        return self
+
     def snapshot(self, body: bytes, symbol: str = "BTCUSDT") -> Inputs:
         stream = BINANCE_SPOT.streams.stream(symbol, "book")
         self._add(SnapshotReply(self._epoch, self._time(), self._ordinal, stream, body, len(body)))
@@ -68,6 +88,11 @@ class Inputs:
 
     def close(self) -> Inputs:
         self._add(Closed(self._epoch, self._time(), "reset by peer"))
+        return self
+
+    def finish(self) -> Inputs:
+        """Nothing follows; what says so has a serial of its own."""
+        self.items.append(Finished(self._time()))
         return self
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -11,12 +12,25 @@ import attrs
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
-from wsproto.events import AcceptConnection, CloseConnection, Ping, Pong, TextMessage
+from wsproto.events import (
+    AcceptConnection,
+    CloseConnection,
+    Ping,
+    Pong,
+    RejectConnection,
+    TextMessage,
+)
 
-from farm.actors.connection import ConnectionActor, Wiring, is_droppable, lose_inputs
+from farm.actors.connection import (
+    REFUSAL_PAUSES,
+    ConnectionActor,
+    Wiring,
+    is_droppable,
+    lose_inputs,
+)
 from farm.actors.mailbox import Mailbox
 from farm.actors.supervisor import Health, Policy, Supervisor
-from farm.errors import ConnectFailed, ConnectionLost
+from farm.errors import ConnectFailed, ConnectionLost, HandshakeRefused
 from farm.exchanges.registry import rules_of
 from farm.exchanges.session import (
     Closed,
@@ -28,9 +42,13 @@ from farm.exchanges.session import (
     Lost,
     Opened,
     Reconnect,
+    Rotate,
     SendText,
+    SnapshotAsked,
     SnapshotReply,
+    Subscribe,
     Tick,
+    Unsubscribe,
 )
 from farm.net.budget import Budget
 from farm.testing import FakeBinance, MarketSimulator, open_fake
@@ -66,6 +84,7 @@ class Rig:
         *,
         mailbox: Mailbox[Input] | None = None,
         silence: float = 60.0,
+        rotate_after: float = math.inf,
         url: str = "ws://farm.test/stream",
         **wiring: Any,
     ) -> None:
@@ -85,7 +104,9 @@ class Rig:
             "wall_clock": lambda: int(trio.current_time() * 1e9),
             "open_stream": self._open_stream,
         }
-        self.actor = ConnectionActor("c", url, Wiring(**default | wiring), silence=silence)
+        self.actor = ConnectionActor(
+            "c", url, Wiring(**default | wiring), silence=silence, rotate_after=rotate_after
+        )
 
     async def _open_stream(self, host: str, port: int) -> trio.abc.Stream:
         if not self._scripts:
@@ -309,23 +330,95 @@ async def test_cancelled_at_any_moment_it_closes_the_epoch_as_intended(
 # Commands --------------------------------------------------------------------------------------
 
 
+def texts_of(heard: list[tuple[float, Any]]) -> list[tuple[float, str]]:
+    return [(time, event.data) for time, event in heard if isinstance(event, TextMessage)]
+
+
+def send(*texts: str, epoch: int = 1, urgent: bool = False) -> list[SendText]:
+    return [SendText(epoch, text, urgent) for text in texts]
+
+
 async def test_texts_go_out_in_order_within_the_budget(autojump_clock: MockClock) -> None:
     heard: list[tuple[float, Any]] = []
     rig = Rig([listens(heard)], control_budget=Budget(2, 1.0, "control"))
-    rig.command(*(SendText(1, str(number)) for number in range(5)), Reconnect(1, "enough"))
-    await rig.lose()
-    texts = [(time, event.data) for time, event in heard if isinstance(event, TextMessage)]
-    assert texts == [(0.0, "0"), (0.0, "1"), (1.0, "2"), (1.0, "3"), (2.0, "4")]
+    rig.command(*send("0", "1", "2", "3", "4"))
+    async with rig.network(), trio.open_nursery() as nursery:
+        nursery.start_soon(rig.run)
+        await trio.sleep(10)
+        nursery.cancel_scope.cancel()
+    assert texts_of(heard) == [(0.0, "0"), (0.0, "1"), (1.0, "2"), (1.0, "3"), (2.0, "4")]
+
+
+async def test_a_ping_goes_out_next_though_200_requests_wait(autojump_clock: MockClock) -> None:
+    """Bybit cuts a client whose ping is late; at 4 texts a second 200 take almost a minute."""
+    heard: list[tuple[float, Any]] = []
+    rig = Rig([listens(heard)], control_budget=Budget(1, 0.25, "control"), silence=1e9)
+    requests = [f"subscribe {number}" for number in range(200)]
+    rig.command(*send(*requests))
+    async with rig.network(), trio.open_nursery() as nursery:
+        nursery.start_soon(rig.run)
+        for _ in range(2):
+            await trio.sleep(10.1)
+            rig.command(*send("ping", "pong", urgent=True))
+        await trio.sleep(60)
+        nursery.cancel_scope.cancel()
+    sent = texts_of(heard)
+    assert [text for _, text in sent if text.startswith("s")] == requests
+    urgent = [(time, text) for time, text in sent if not text.startswith("s")]
+    assert urgent == [(10.25, "ping"), (10.5, "pong"), (20.25, "ping"), (20.5, "pong")]
+    assert [time for time, _ in sent] == [number * 0.25 for number in range(204)]
+
+
+async def test_a_reconnect_does_not_wait_behind_texts_which_die_with_their_epoch(
+    autojump_clock: MockClock,
+) -> None:
+    first: list[tuple[float, Any]] = []
+    second: list[tuple[float, Any]] = []
+    rig = Rig([listens(first), listens(second)], control_budget=Budget(1, 10.0, "control"))
+    rig.command(*send(*map(str, range(100))), *send("ping", urgent=True))
+    rig.command(Reconnect(1, "enough"))
+    assert (await rig.lose()).reason == "enough"
+    assert trio.current_time() < 10
+    assert len(texts_of(first)) <= 1
+    async with rig.network(), trio.open_nursery() as nursery:
+        nursery.start_soon(rig.run)
+        rig.command(*send("new", "newer", epoch=2))
+        await trio.sleep(30)
+        nursery.cancel_scope.cancel()
+    assert [text for _, text in texts_of(second)] == ["new", "newer"]
+
+
+@pytest.mark.parametrize("urgent", [False, True])
+async def test_texts_put_in_at_any_moment_go_out_once_and_in_order(
+    autojump_clock: MockClock, urgent: bool
+) -> None:
+    for turn in range(runs(40)):
+        heard: list[tuple[float, Any]] = []
+        rig = Rig([listens(heard)], control_budget=Budget(3, 0.1, "control"))
+        async with rig.network(), trio.open_nursery() as nursery:
+            nursery.start_soon(rig.run)
+            for number in range(8):
+                rig.command(*send(str(number), urgent=urgent))
+                for _ in range(turn):
+                    await trio.lowlevel.checkpoint()
+            await trio.sleep(2)
+            nursery.cancel_scope.cancel()
+        assert [text for _, text in texts_of(heard)] == list("01234567"), turn
 
 
 async def test_commands_of_another_epoch_are_discarded(autojump_clock: MockClock) -> None:
     heard: list[tuple[float, Any]] = []
-    rig = Rig([says(), listens(heard)])
+    asked: list[str] = []
+    rig = Rig([says(), listens(heard)], on_rotate=asked.append)
     await rig.lose()
-    rig.command(SendText(1, "old"), Reconnect(1, "old"), FetchSnapshot(1, STREAM, "/", (), 1))
-    rig.command(SendText(2, "new"), Reconnect(2, "new"))
-    assert (await rig.lose()).reason == "new"
-    assert [event.data for _, event in heard if isinstance(event, TextMessage)] == ["new"]
+    rig.command(*send("old"), *send("old ping", urgent=True), Rotate(1, "old"))
+    rig.command(Reconnect(1, "old"), FetchSnapshot(1, STREAM, "/", (), 1), *send("new", epoch=2))
+    async with rig.network(), trio.open_nursery() as nursery:
+        nursery.start_soon(rig.run)
+        await trio.sleep(5)
+        nursery.cancel_scope.cancel()
+    assert [text for _, text in texts_of(heard)] == ["new"]
+    assert asked == []
 
 
 async def test_reconnect_ends_the_connection_as_weather(autojump_clock: MockClock) -> None:
@@ -357,6 +450,109 @@ async def test_a_server_that_goes_while_texts_go_out_is_weather(
         check(items)
         assert isinstance(items[-1], Closed)
         assert not items[-1].intended
+
+
+# Rotation --------------------------------------------------------------------------------------
+
+
+async def test_an_old_connection_asks_once_to_be_replaced_and_goes_on(
+    autojump_clock: MockClock,
+) -> None:
+    asked: list[tuple[float, str]] = []
+    talk = [str(number) for number in range(60)]
+    rig = Rig(
+        [says(*talk), says(*talk)],
+        rotate_after=20.0,
+        on_rotate=lambda reason: asked.append((trio.current_time(), reason)),
+    )
+    for epoch in (1, 2):
+        opened = trio.current_time()
+        assert (await rig.lose()).code == 1001
+        assert len(asked) == epoch
+        time, reason = asked[-1]
+        assert 20.0 <= time - opened < 21.1  # a tick later at the most
+        assert reason.startswith("it is 2")
+        assert trio.current_time() - opened > 60  # make before break: it does not end itself
+
+
+async def test_a_connection_that_is_not_old_yet_asks_for_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    asked: list[str] = []
+    rig = Rig([says(*"abcdefgh")], rotate_after=20.0, on_rotate=asked.append)
+    await rig.lose()
+    assert asked == []
+
+
+async def test_what_the_core_wants_replaced_goes_on_meanwhile(autojump_clock: MockClock) -> None:
+    asked: list[str] = []
+    rig = Rig([says("a", "b", "c", "d")], on_rotate=asked.append)
+    rig.command(Rotate(1, "the server shuts down"))
+    assert (await rig.lose()).code == 1001
+    assert asked == ["the server shuts down"]
+    assert shape(await rig.inputs()) == ["Opened", *["Frames"] * 4, "Closed"]
+
+
+# Refusals --------------------------------------------------------------------------------------
+
+
+def refuses(status: int, retry_after: str | None = None) -> Script:
+    async def script(server: RawServer) -> None:
+        await server.event()
+        headers = [(b"Content-Length", b"0")]
+        if retry_after is not None:
+            headers.append((b"Retry-After", retry_after.encode()))
+        await server.send(server.protocol.send(RejectConnection(status, headers)))
+        await server.stream.aclose()
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after", "pause"),
+    [
+        *((status, None, pause) for status, pause in REFUSAL_PAUSES.items()),
+        (429, "7", 7.0),
+        (418, "86400", 86_400.0),
+        (429, "Wed, 21 Oct 2026 07:28:00 GMT", 60.0),
+        (429, "-5", 60.0),
+        (429, "999999999999999", 259_200.0),  # no ban is known to be longer than three days
+        (503, "30", 30.0),
+        (503, None, 0.0),
+        (451, None, 0.0),
+    ],
+)
+async def test_a_refused_handshake_holds_every_connection_to_that_venue(
+    autojump_clock: MockClock, status: int, retry_after: str | None, pause: float
+) -> None:
+    budget = Budget(300, 300.0, "connect")
+    refused = Rig([refuses(status, retry_after)], connect_budget=budget)
+    lost = await refused.lose()
+    assert isinstance(lost, HandshakeRefused)
+    assert lost.code == status
+    assert await refused.inputs() == []
+    other = Rig([says("a")], connect_budget=budget)
+    before = trio.current_time()
+    await other.lose()
+    opened, *_ = await other.inputs()
+    assert isinstance(opened, Opened)
+    assert opened.now - before == pytest.approx(pause)
+
+
+async def test_the_pauses_are_those_that_venues_punish_by() -> None:
+    assert REFUSAL_PAUSES == {429: 60.0, 418: 120.0, 403: 600.0}
+
+
+async def test_under_supervision_a_ban_is_waited_out(autojump_clock: MockClock) -> None:
+    rig = Rig([refuses(418, "180"), refuses(418, "180"), says("a", code=None)])
+    supervisor = Supervisor(Policy(), weather=(ConnectionLost,))
+    async with rig.network():
+        with trio.move_on_after(400):
+            await supervisor.run(rig.actor)
+    opened, *_ = await rig.inputs()
+    assert isinstance(opened, Opened)
+    assert opened.now == pytest.approx(360, abs=1)
+    assert len(rig.servers) == 3
 
 
 # Silence ---------------------------------------------------------------------------------------
@@ -465,6 +661,86 @@ async def test_snapshots_take_their_place_among_the_frames(autojump_clock: MockC
     ]
 
 
+class Log:
+    """Notes in one list what a connection puts into its mailbox, and what its venue is asked."""
+
+    def __init__(self, answer: Callable[[int], Answer]) -> None:
+        self.entries: list[tuple[str, str]] = []
+        self.rest = RestVenue(self._answer)
+        self._by_number = answer
+
+    def _answer(self, number: int) -> Answer:
+        self.entries.append(("request", self.rest.asked[-1][1]))
+        return self._by_number(number)
+
+    def watch(self, rig: Rig) -> None:
+        put = rig.mailbox.put
+
+        def noting(item: Input) -> None:
+            if isinstance(item, SnapshotAsked | SnapshotReply):
+                self.entries.append((type(item).__name__, item.stream.symbol))
+            put(item)
+
+        rig.mailbox.put = noting  # type: ignore[method-assign]
+
+
+async def test_the_core_is_told_just_before_each_request_for_a_snapshot(
+    autojump_clock: MockClock,
+) -> None:
+    """From there on the diffs are needed that the snapshot is to be joined with."""
+    log = Log(lambda number: Answer(500) if number < 2 else Answer(body=b"{}"))
+    async with fetching(log.rest) as fetcher:
+        rig = Rig([says(*"abcdefgh", first="0")], fetcher=fetcher)
+        log.watch(rig)
+        rig.command(fetch("BTCUSDT"))
+        await rig.lose()
+    sent = [("SnapshotAsked", "BTCUSDT"), ("request", "BTCUSDT")]
+    assert log.entries == [*sent, *sent, *sent, ("SnapshotReply", "BTCUSDT")]
+    items = await rig.inputs(ticks=True)
+    check(items)
+    times = [item.time for item in items if isinstance(item, SnapshotAsked)]
+    assert times == [int(time * 1e9) for time, _ in log.rest.asked]
+    assert times == sorted(set(times))
+
+
+async def test_a_request_is_not_told_of_while_it_waits_for_the_weight(
+    autojump_clock: MockClock,
+) -> None:
+    log = Log(lambda _: Answer(body=b"{}"))
+    async with fetching(log.rest, budget=Budget(50, 60.0, "weight")) as fetcher:
+        rig = Rig([says(code=None)], fetcher=fetcher, silence=1e9)
+        log.watch(rig)
+        rig.command(*(fetch(symbol, weight=50) for symbol in ("BTCUSDT", "ETHUSDT")))
+        async with rig.network(), trio.open_nursery() as nursery:
+            nursery.start_soon(rig.run)
+            await trio.sleep(59)
+            (first, *_) = log.entries
+            assert log.entries == [first, ("request", first[1]), ("SnapshotReply", first[1])]
+            await trio.sleep(2)
+            assert [kind for kind, _ in log.entries[3:]] == [kind for kind, _ in log.entries[:3]]
+            nursery.cancel_scope.cancel()
+    asked = [item for item in await rig.inputs() if isinstance(item, SnapshotAsked)]
+    assert [item.time for item in asked] == [0, 60 * 10**9]
+
+
+async def test_a_book_that_asks_again_has_its_need_brought_up_to_date(
+    autojump_clock: MockClock,
+) -> None:
+    log = Log(lambda _: Answer(body=b"{}"))
+    async with fetching(log.rest, budget=Budget(50, 60.0, "weight")) as fetcher:
+        rig = Rig([says(code=None)], fetcher=fetcher, silence=1e9)
+        async with rig.network(), trio.open_nursery() as nursery:
+            nursery.start_soon(rig.run)
+            for need, symbol in enumerate("ABCDE"):  # A goes at once, B has the next turn
+                rig.command(fetch(symbol, weight=50, need=need))
+                await wait_all_tasks_blocked(0.01)
+            rig.command(fetch("C", weight=50, need=99))
+            rig.command(fetch("D", weight=50, need=0))
+            await trio.sleep(400)
+            nursery.cancel_scope.cancel()
+    assert [symbol for _, symbol in log.rest.asked] == ["A", "B", "C", "E", "D"]
+
+
 async def test_one_book_is_fetched_by_one_task_however_often_it_is_asked_for(
     autojump_clock: MockClock,
 ) -> None:
@@ -483,7 +759,10 @@ async def test_one_book_is_fetched_by_one_task_however_often_it_is_asked_for(
             await trio.sleep(10)
             assert fetcher.fetched == 2
             nursery.cancel_scope.cancel()
-    assert shape(await rig.inputs()) == ["Opened", "SnapshotReply", "SnapshotReply", "Closed"]
+    opened, *items, closed = shape(await rig.inputs())
+    assert (opened, closed) == ("Opened", "Closed")
+    assert items[-3:] == ["SnapshotReply", "SnapshotAsked", "SnapshotReply"]
+    assert items[:-3] == ["SnapshotAsked"] * (len(rest.asked) - 1)  # one for each try
 
 
 async def test_a_fetch_ends_with_its_epoch(autojump_clock: MockClock) -> None:
@@ -501,9 +780,10 @@ async def test_a_fetch_ends_with_its_epoch(autojump_clock: MockClock) -> None:
     assert "SnapshotReply" not in shape(items)
 
 
-def fetch(symbol: str) -> FetchSnapshot:
+def fetch(symbol: str, *, weight: int = 1, need: int = 0) -> FetchSnapshot:
     stream = attrs.evolve(STREAM, symbol=symbol)
-    return FetchSnapshot(1, stream, "/depth", (("symbol", symbol), ("limit", 5000)), 1)
+    params = (("symbol", symbol), ("limit", 5000))
+    return FetchSnapshot(1, stream, "/depth", params, weight, need)
 
 
 # Losses ----------------------------------------------------------------------------------------
@@ -544,6 +824,9 @@ def test_a_quarantined_input_is_a_loss_of_the_parser(item: Input, expected: Lost
         (Opened(1, 1, 1.0), False),
         (Closed(1, 1, ""), False),
         (SnapshotReply(1, 1, 1, STREAM, b"", 0), False),
+        (SnapshotAsked(1, 1, STREAM), False),
+        (Subscribe(1, [STREAM]), False),
+        (Unsubscribe(1, [STREAM]), False),
         (Finished(1), False),
         (Lost(1, 1, 1, 1, "", False), False),
     ],

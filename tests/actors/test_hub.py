@@ -134,6 +134,34 @@ async def test_a_bundle_that_comes_again_reaches_nobody_twice() -> None:
     assert hub._counters.feeds["binance/spot/BTCUSDT/trade"].events == 6
 
 
+async def test_a_listener_is_shown_every_bundle_once_whatever_is_in_it() -> None:
+    hub = make_hub()
+    shown: list[Bundle] = []
+    bundles = [bundle(1, MIXED), bundle(2), bundle(3, final=True), bundle(1, QUOTES, origin=BYBIT)]
+    hub.listen(shown.append)
+    for one in bundles:
+        await hub.publish(one)
+        await hub.publish(one)
+    assert shown == bundles
+
+
+async def test_a_listener_that_fails_is_shown_the_bundle_again_and_others_are_not() -> None:
+    hub = make_hub()
+    reader, shown = Reader(hub, wanting(Trade)), list[int]()
+
+    def failing(one: Bundle) -> None:
+        shown.append(one.serial)
+        if shown == [1]:
+            raise ValueError("a bug")
+
+    hub.listen(failing)
+    with pytest.raises(ValueError, match="a bug"):
+        await hub.publish(bundle(1, MIXED))
+    await hub.publish(bundle(1, MIXED))  # as its aggregator does, started again
+    assert shown == [1, 1]
+    assert len(await reader.got()) == 1
+
+
 async def test_who_left_gets_nothing_more() -> None:
     hub = make_hub()
     reader, other = Reader(hub, wanting(Trade)), Reader(hub, wanting(Trade))

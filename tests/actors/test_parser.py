@@ -38,6 +38,7 @@ class Flaky:
     def __init__(self, real: Session, crashes: Crashes) -> None:
         self.statuses = real.statuses
         self.unknown_values = real.unknown_values
+        self.foreign = real.foreign
         self._real = real
         self._crashes = crashes
 
@@ -48,8 +49,8 @@ class Flaky:
     def take_commands(self) -> list[Command]:
         return self._real.take_commands()
 
-    def resync(self, stream: Stream) -> None:
-        self._real.resync(stream)
+    def resync(self, stream: Stream, need: int = 0) -> None:
+        self._real.resync(stream, need)
 
 
 def trades(reads: int) -> Inputs:
@@ -67,31 +68,73 @@ def filled(inputs: Inputs) -> Mailbox[Input]:
     return box
 
 
-async def parse(inputs: Inputs, crashes: Crashes) -> tuple[list[Bundle], Mailbox[Input], int]:
-    """What came out, the mailbox it came from, and how often commands were called for."""
-    inbox, outbox = filled(inputs), bundle_box()
-    inbox.close()
-    flaky = Flaky(session("trade"), crashes)
-    calls = 0
+class Rig:
+    """A parser between two mailboxes. As several lanes end in one mailbox of bundles, whoever
+    closes that is told of the end: here it is `on_end`."""
 
-    def on_commands() -> None:
-        nonlocal calls
-        calls += 1
+    def __init__(
+        self, inputs: Inputs, crashes: Crashes | None = None, max_items: int = 100_000
+    ) -> None:
+        self.inbox, self.outbox = filled(inputs), bundle_box(max_items=max_items)
+        self.calls = self.ends = 0
+        self.core = Flaky(session("trade"), crashes or Crashes({}))
+        self.parser = ParserActor(
+            "c parser", self.core, self.inbox, self.outbox, self.on_commands, self.on_end
+        )
 
-    await supervise(ParserActor("c parser", flaky, inbox, outbox, on_commands))
-    return await read_all(outbox), inbox, calls
+    def on_commands(self) -> None:
+        self.calls += 1
+
+    def on_end(self) -> None:
+        self.ends += 1
+        self.outbox.close()
+
+    async def run(self) -> list[Bundle]:
+        """Run to the end of what was put in."""
+        self.inbox.close()
+        await supervise(self.parser)
+        assert self.ends == 1
+        return await read_all(self.outbox)
 
 
-async def test_inputs_become_bundles_and_the_end_is_passed_on() -> None:
-    bundles, _, calls = await parse(trades(4), Crashes({}))
+async def parse(inputs: Inputs, crashes: Crashes) -> tuple[list[Bundle], Mailbox[Input]]:
+    """What came out, and the mailbox it came from."""
+    rig = Rig(inputs, crashes)
+    return await rig.run(), rig.inbox
+
+
+async def test_inputs_become_bundles_and_the_end_is_told_once() -> None:
+    rig = Rig(trades(4))
+    bundles = await rig.run()
     assert trade_ids(bundles) == list(range(12))
-    assert [bundle.serial for bundle in bundles] == [3, 4, 5, 6]
-    assert calls == 6  # also after inputs that gave no bundle
+    # What came of the opening is that the streams are up.
+    assert [bundle.serial for bundle in bundles] == [2, 3, 4, 5, 6]
+    assert bundles[0].up == ("binance/spot/BTCUSDT/trade",)
+    assert rig.calls == 6  # also after inputs that gave no bundle
+
+
+async def test_the_end_is_told_when_everything_was_sent_and_not_before() -> None:
+    rig = Rig(trades(4), max_items=1)
+    rig.inbox.close()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervise, rig.parser)
+        reader = rig.outbox.reader()
+        for taken in range(5):  # the last of five has room when the fourth was taken
+            await trio.testing.wait_all_tasks_blocked()
+            assert rig.ends == (taken >= 4)
+            await reader.next()
+
+
+async def test_the_end_is_told_also_where_the_last_input_crashed_twice() -> None:
+    rig = Rig(trades(2), Crashes({4: 2}))
+    bundles = await rig.run()
+    assert trade_ids(bundles) == [0, 1, 2]
+    assert told(rows(Gap, bundles)) == [("BTCUSDT/trade", "quarantine", "parser", 3)]
 
 
 @pytest.mark.parametrize("halfway", [False, True])
 async def test_after_one_crash_every_event_comes_exactly_once(halfway: bool) -> None:
-    bundles, inbox, _ = await parse(trades(5), Crashes({4: 1, 6: 1}, halfway=halfway))
+    bundles, inbox = await parse(trades(5), Crashes({4: 1, 6: 1}, halfway=halfway))
     assert trade_ids(bundles) == list(range(15))
     assert rows(Gap, bundles) == []
     assert inbox.quarantined == []
@@ -100,10 +143,10 @@ async def test_after_one_crash_every_event_comes_exactly_once(halfway: bool) -> 
 @pytest.mark.parametrize("halfway", [False, True])
 async def test_after_two_crashes_on_it_an_input_becomes_a_gap_in_its_place(halfway: bool) -> None:
     inputs = trades(5)
-    bundles, inbox, _ = await parse(inputs, Crashes({5: 2}, halfway=halfway))
+    bundles, inbox = await parse(inputs, Crashes({5: 2}, halfway=halfway))
     assert trade_ids(bundles) == [*range(6), *range(9, 15)]
-    assert [bundle.serial for bundle in bundles] == [3, 4, 5, 6, 7]
-    assert told(rows(Gap, bundles[2:3])) == [("BTCUSDT/trade", "quarantine", "parser", 3)]
+    assert [bundle.serial for bundle in bundles] == [2, 3, 4, 5, 6, 7]
+    assert told(rows(Gap, bundles[3:4])) == [("BTCUSDT/trade", "quarantine", "parser", 3)]
     assert [kept.item for kept in inbox.quarantined] == [inputs.items[4]]
 
 
@@ -114,33 +157,27 @@ async def test_too_many_crashes_escalate() -> None:
 
 
 async def test_an_input_is_parsed_again_where_its_commands_crashed() -> None:
-    inbox, outbox = filled(trades(3)), bundle_box()
-    inbox.close()
+    rig = Rig(trades(3))
     crashes = [4]
-    calls = 0
 
     def on_commands() -> None:
-        nonlocal calls
-        calls += 1
-        if calls in crashes:
+        rig.calls += 1
+        if rig.calls in crashes:
             raise ValueError
 
-    await supervise(ParserActor("c parser", session("trade"), inbox, outbox, on_commands))
-    assert trade_ids(await read_all(outbox)) == list(range(9))
+    rig.parser._on_commands = on_commands
+    assert trade_ids(await rig.run()) == list(range(9))
 
 
 async def test_commands_come_before_the_bundle_has_room() -> None:
-    inbox, outbox = filled(trades(3)), bundle_box(max_items=1)
-    core = session("trade")
+    rig = Rig(trades(3), max_items=1)
     commands: list[Command] = []
-    parser = ParserActor(
-        "c parser", core, inbox, outbox, lambda: commands.extend(core.take_commands())
-    )
+    rig.parser._on_commands = lambda: commands.extend(rig.core.take_commands())
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(supervise, parser)
+        nursery.start_soon(supervise, rig.parser)
         await trio.testing.wait_all_tasks_blocked()
         assert len(commands) == 1
-        assert (len(outbox), len(inbox)) == (1, 1)  # one is published, one is in hand
+        assert (len(rig.outbox), len(rig.inbox)) == (1, 2)  # one is published, one is in hand
         nursery.cancel_scope.cancel()
 
 
@@ -148,18 +185,18 @@ async def test_a_parser_cancelled_at_any_moment_loses_and_doubles_nothing() -> N
     cut = 0
     for seed in range(runs(60)):
         rng = random.Random(seed)
-        inbox, outbox = filled(trades(6)), bundle_box(max_items=2)
-        inbox.close()
-        parser = ParserActor("c parser", session("trade"), inbox, outbox, lambda: None)
+        rig = Rig(trades(6), max_items=2)
+        rig.inbox.close()
         bundles: list[Bundle] = []
 
         async def read(outbox: Mailbox[Bundle], bundles: list[Bundle]) -> None:
             bundles += await read_all(outbox)
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(read, outbox, bundles)
-            cut += await cut_short(parser, rng)
-            if not outbox._closed:
-                await supervise(parser)
+            nursery.start_soon(read, rig.outbox, bundles)
+            cut += await cut_short(rig.parser, rng)
+            if not rig.ends:
+                await supervise(rig.parser)
+        assert rig.ends == 1
         assert trade_ids(bundles) == list(range(18)), seed
     assert cut > 0

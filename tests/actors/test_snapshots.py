@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from urllib.parse import parse_qs, urlsplit
@@ -12,7 +13,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from farm.actors.snapshots import BACKOFF_CAP, SnapshotFetcher
+from farm.actors.snapshots import BACKOFF_CAP, SnapshotFetcher, _Turns
 from farm.exchanges.registry import rules_of
 from farm.exchanges.session import FetchSnapshot
 from farm.net.budget import Budget
@@ -24,9 +25,14 @@ from tests.net.test_rest import Answer, MemoryBackend, Server
 RULES = rules_of(Exchange.BINANCE, Market.SPOT)
 
 
-def request(symbol: str = "BTCUSDT", weight: int = 1) -> FetchSnapshot:
+def request(symbol: str = "BTCUSDT", weight: int = 1, need: int = 0) -> FetchSnapshot:
     stream = RULES.streams.stream(symbol, "book")
-    return FetchSnapshot(1, stream, "/depth", (("symbol", symbol), ("limit", 5000)), weight)
+    params = (("symbol", symbol), ("limit", 5000))
+    return FetchSnapshot(1, stream, "/depth", params, weight, need)
+
+
+def unheard() -> None:
+    """For those who don't care when a request is sent."""
 
 
 class Venue(Server):
@@ -73,7 +79,7 @@ async def test_the_body_comes_back(autojump_clock: MockClock) -> None:
     venue = Venue(fails(0))
     budget = Budget(100, 60.0, "weight")
     async with fetching(venue, budget=budget) as fetcher:
-        assert await fetcher.fetch(request(weight=50)) == b'{"book":1}'
+        assert await fetcher.fetch(request(weight=50), unheard) == b'{"book":1}'
     assert venue.asked == [(0.0, "BTCUSDT")]
     assert budget.used == 50
     assert (fetcher.fetched, fetcher.failed) == (1, 0)
@@ -82,7 +88,7 @@ async def test_the_body_comes_back(autojump_clock: MockClock) -> None:
 async def test_it_is_asked_again_with_backoff_until_it_comes(autojump_clock: MockClock) -> None:
     venue = Venue(fails(9))
     async with fetching(venue) as fetcher:
-        assert await fetcher.fetch(request()) == b'{"book":1}'
+        assert await fetcher.fetch(request(), unheard) == b'{"book":1}'
     assert (fetcher.fetched, fetcher.failed) == (1, 9)
     for tries, pause in enumerate(venue.pauses):
         ceiling = min(BACKOFF_CAP, 2.0**tries)
@@ -92,7 +98,7 @@ async def test_it_is_asked_again_with_backoff_until_it_comes(autojump_clock: Moc
 async def test_a_server_that_cannot_be_reached_is_asked_again(autojump_clock: MockClock) -> None:
     venue = Venue(lambda number: Answer(body=b"{}", cut=number < 2))
     async with fetching(venue) as fetcher:
-        assert await fetcher.fetch(request()) == b"{}"
+        assert await fetcher.fetch(request(), unheard) == b"{}"
     assert fetcher.failed == 2
 
 
@@ -100,9 +106,9 @@ async def test_a_rate_limit_pauses_all_books(autojump_clock: MockClock) -> None:
     busy = Answer(429, headers=[("Retry-After", "30")])
     venue = Venue(lambda number: Answer() if number else busy)
     async with fetching(venue) as fetcher, trio.open_nursery() as nursery:
-        nursery.start_soon(fetcher.fetch, request("BTCUSDT"))
+        nursery.start_soon(fetcher.fetch, request("BTCUSDT"), unheard)
         await wait_all_tasks_blocked(0.01)
-        nursery.start_soon(fetcher.fetch, request("ETHUSDT"))
+        nursery.start_soon(fetcher.fetch, request("ETHUSDT"), unheard)
     assert [symbol for _, symbol in venue.asked[1:]] in (
         ["BTCUSDT", "ETHUSDT"],
         ["ETHUSDT", "BTCUSDT"],
@@ -116,9 +122,9 @@ async def test_one_book_is_not_asked_for_twice_within_the_least_pause(
     venue = Venue(fails(0))
     async with fetching(venue) as fetcher:
         for symbol in ("BTCUSDT", "ETHUSDT", "BTCUSDT", "ETHUSDT"):
-            await fetcher.fetch(request(symbol))
+            await fetcher.fetch(request(symbol), unheard)
         await trio.sleep(5)
-        await fetcher.fetch(request("BTCUSDT"))
+        await fetcher.fetch(request("BTCUSDT"), unheard)
     assert venue.asked == [
         (0.0, "BTCUSDT"),
         (0.0, "ETHUSDT"),
@@ -132,7 +138,7 @@ async def test_so_many_at_once_and_no_more(autojump_clock: MockClock) -> None:
     venue = Venue(lambda _: Answer(stall=True, body=b"{}"))
     async with fetching(venue, parallel=2) as fetcher, trio.open_nursery() as nursery:
         for number in range(5):
-            nursery.start_soon(fetcher.fetch, request(f"S{number}"))
+            nursery.start_soon(fetcher.fetch, request(f"S{number}"), unheard)
         await wait_all_tasks_blocked(0.01)
         assert len(venue.asked) == 2
         nursery.cancel_scope.cancel()
@@ -147,7 +153,190 @@ async def test_cancelled_at_any_moment_it_leaves_room_for_others(
     async with fetching(venue, parallel=1) as fetcher:
         for turn in range(runs(30)):
             with trio.move_on_after(turn * 0.13) as scope:
-                await fetcher.fetch(request())
+                await fetcher.fetch(request(), unheard)
             assert scope.cancelled_caught
         hostile = False
-        assert await fetcher.fetch(request()) == b"{}"
+        assert await fetcher.fetch(request(), unheard) == b"{}"
+
+
+# Turns -----------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def queueing(
+    fetcher: SnapshotFetcher, requests: Sequence[FetchSnapshot]
+) -> AsyncIterator[list[trio.CancelScope]]:
+    """All of `requests` under way, in this order; a scope for each."""
+    scopes = [trio.CancelScope() for _ in requests]
+
+    async def fetch(one: FetchSnapshot, scope: trio.CancelScope) -> None:
+        with scope:
+            await fetcher.fetch(one, unheard)
+
+    async with trio.open_nursery() as nursery:
+        for one, scope in zip(requests, scopes, strict=True):
+            nursery.start_soon(fetch, one, scope)
+            await wait_all_tasks_blocked(0.001)
+        yield scopes
+
+
+def answering() -> Venue:
+    return Venue(lambda _: Answer(body=b"{}"))
+
+
+def one_a_minute() -> Budget:
+    return Budget(50, 60.0, "weight")
+
+
+def symbols(venue: Venue) -> str:
+    return "".join(symbol for _, symbol in venue.asked)
+
+
+async def test_of_those_that_wait_the_neediest_is_next_and_of_equals_the_first(
+    autojump_clock: MockClock,
+) -> None:
+    venue = answering()
+    needs = {"A": 0, "B": 1, "C": 5, "D": 9, "E": 5, "F": 9, "G": 2**32, "H": 1, "I": 5}
+    async with (
+        fetching(venue, budget=one_a_minute()) as fetcher,
+        queueing(fetcher, [request(s, 50, need) for s, need in needs.items()]),
+    ):
+        pass
+    assert symbols(venue) == "AB" + "G" + "DF" + "CEI" + "H"  # A went at once, B was the next then
+    assert [time for time, _ in venue.asked] == [60.0 * minute for minute in range(9)]
+
+
+async def test_need_that_grows_or_shrinks_while_it_waits_changes_the_order(
+    autojump_clock: MockClock,
+) -> None:
+    venue = answering()
+    async with (
+        fetching(venue, budget=one_a_minute()) as fetcher,
+        queueing(fetcher, [request(s, 50, n) for n, s in enumerate("ABCDEF")]),
+    ):
+        fetcher.update(request("C", 50, 50))
+        fetcher.update(request("F", 50, 0))
+        fetcher.update(request("Z", 50, 99))  # nobody waits for it
+        await trio.sleep(150)  # A, B, C
+        assert symbols(venue) == "ABC"
+        fetcher.update(request("F", 50, 60))
+    assert symbols(venue) == "ABC" + "EFD"  # the turn was E's before F needed it more
+
+
+async def test_need_that_grew_between_two_tries_counts_in_the_next(
+    autojump_clock: MockClock,
+) -> None:
+    """A book repeats its request every quarter of a minute, and a try may be under way then."""
+    venue = Venue(lambda number: Answer(500) if number == 0 else Answer(body=b"{}"))
+    async with (
+        fetching(venue, budget=one_a_minute()) as fetcher,
+        queueing(fetcher, [request("A", 50, 0)]),
+    ):
+        fetcher.update(request("A", 50, 7))  # it has failed, and waits for its next try
+        async with queueing(fetcher, [request(s, 50, 5) for s in "BCD"]):
+            pass
+    assert symbols(venue) == "AB" + "ACD"
+
+
+async def test_those_who_come_later_may_be_needier(autojump_clock: MockClock) -> None:
+    venue = answering()
+    async with (
+        fetching(venue, budget=one_a_minute()) as fetcher,
+        queueing(fetcher, [request(s, 50, 1) for s in "ABCDE"]),
+    ):
+        await trio.sleep(90)
+        async with queueing(fetcher, [request(s, 50, 9) for s in "XY"]):
+            pass
+    assert symbols(venue) == "ABCXYDE"
+
+
+async def test_a_turn_granted_to_one_that_is_cancelled_goes_on_to_the_next() -> None:
+    """The grant and the cancellation meet in one turn of the scheduler, in either order."""
+    for cancel_first in (True, False):
+        turns = _Turns()
+        holder = await turns.take("holder", 0)
+        scope, got = trio.CancelScope(), trio.Event()
+
+        async def wait(turns: _Turns, scope: trio.CancelScope) -> None:
+            with scope:
+                turn = await turns.take("cut", 9)
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    turn.give_back()
+
+        async def take(turns: _Turns, got: trio.Event) -> None:
+            (await turns.take("other", 0)).give_back()
+            got.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait, turns, scope)
+            await wait_all_tasks_blocked()
+            nursery.start_soon(take, turns, got)
+            await wait_all_tasks_blocked()
+            if cancel_first:
+                scope.cancel()
+            holder.give_back()
+            scope.cancel()
+            with trio.fail_after(5):
+                await got.wait()
+        assert turns._free
+        assert not turns._waiting
+
+
+async def test_cancelled_at_any_moment_it_leaves_the_turn_to_others(
+    autojump_clock: MockClock,
+) -> None:
+    for seed in range(runs(60)):
+        rng = random.Random(seed)
+        venue = Venue(by_turns([rng.choice([200, 500]) for _ in range(12)]))
+        parallel = rng.choice([1, 2, 4])
+        with trio.fail_after(36_000):
+            await cancel_half(venue, parallel, rng)
+
+
+def by_turns(statuses: Sequence[int]) -> Callable[[int], Answer]:
+    return lambda number: Answer([*statuses, 200][number % (len(statuses) + 1)])
+
+
+async def cancel_half(venue: Venue, parallel: int, rng: random.Random) -> None:
+    """Six of twelve are cancelled, each at a moment of its own; the others must be served."""
+    async with fetching(venue, parallel=parallel, budget=one_a_minute()) as fetcher:
+        needs = [request(f"S{number}", 25, rng.randrange(4)) for number in range(12)]
+        async with queueing(fetcher, needs) as scopes:
+            for scope in rng.sample(scopes, 6):
+                await trio.sleep(rng.choice([0, 0, 0.5, 30, 60]))
+                for _ in range(rng.randrange(4)):
+                    await trio.lowlevel.checkpoint()
+                scope.cancel()
+        assert fetcher.fetched >= 6
+        assert fetcher.fetched + sum(scope.cancelled_caught for scope in scopes) == 12
+        assert fetcher._turns._free
+        assert not fetcher._turns._waiting
+        assert not fetcher._needs
+        assert fetcher._limit.borrowed_tokens == 0
+
+
+async def test_a_thousand_books_take_eight_minutes_and_never_more_than_the_venue_allows(
+    autojump_clock: MockClock,
+) -> None:
+    venue = answering()
+    rng = random.Random(7)
+    needs = {f"S{number}": rng.randrange(500) for number in range(1000)}
+    sent: list[float] = []
+    budget = Budget(6000, 60.0, "weight")
+
+    def note_sent() -> None:
+        sent.append(trio.current_time())
+
+    async with fetching(venue, budget=budget) as fetcher, trio.open_nursery() as nursery:
+        for symbol, need in needs.items():
+            nursery.start_soon(fetcher.fetch, request(symbol, 50, need), note_sent)
+    assert fetcher.fetched == 1000
+    assert sent == [time for time, _ in venue.asked]
+    assert sent[-1] == 8 * 60.0
+    for index, time in enumerate(sent):
+        assert sum(time <= later < time + 60 for later in sent[index:]) * 50 <= 6000
+    # All of them waited from the start on, but for the first, whose turn was free: neediest first.
+    order = [needs[symbol] for _, symbol in venue.asked]
+    assert order[2:] == sorted(order[2:], reverse=True)

@@ -163,6 +163,38 @@ async def test_refusal_with_status_and_body() -> None:
 
 
 @pytest.mark.parametrize(
+    ("headers", "pause"),
+    [
+        ([], None),
+        ([(b"Retry-After", b"30")], 30.0),
+        ([(b"X-Other", b"7"), (b"retry-after", b"0")], 0.0),
+        ([(b"RETRY-AFTER", b"259200")], 259_200.0),
+        ([(b"Retry-After", b"Wed, 21 Oct 2026 07:28:00 GMT")], None),
+        ([(b"Retry-After", b"-5")], None),
+        ([(b"Retry-After", b"1.5")], None),
+        ([(b"Retry-After", b"")], None),
+        ([(b"Retry-After", b"9" * 5_000)], None),
+        ([(b"Retry-After", "٣".encode())], None),  # a digit, and none of HTTP's
+    ],
+)
+@pytest.mark.parametrize("status", [429, 418, 403, 503])
+async def test_refusal_that_names_a_pause(
+    status: int, headers: list[tuple[bytes, bytes]], pause: float | None
+) -> None:
+    server = RawServer()
+
+    async def behave() -> None:
+        await server.event()
+        answer = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+        await server.send(b"HTTP/1.1 %d No\r\n%sContent-Length: 0\r\n\r\n" % (status, answer))
+        await server.stream.aclose()
+
+    error = await expect_failure(HandshakeRefused, server, behave)
+    assert isinstance(error, HandshakeRefused)
+    assert (error.code, error.retry_after) == (status, pause)
+
+
+@pytest.mark.parametrize(
     ("answer", "code"),
     [
         (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", 403),

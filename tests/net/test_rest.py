@@ -161,6 +161,64 @@ async def test_weight_comes_before_the_call() -> None:
     assert len(server.requests) == 1
 
 
+async def test_who_waits_is_told_between_the_grant_and_the_request(
+    autojump_clock: MockClock,
+) -> None:
+    log: list[tuple[float, str]] = []
+
+    def note(what: str) -> None:
+        log.append((trio.current_time(), what))
+
+    def answer(request: h11.Request) -> Answer:
+        note(f"request {request.target.decode()}")
+        return Answer()
+
+    backend = MemoryBackend(Server(answer))
+    budget = Budget(10, 60.0, "weight")
+    async with trio.open_nursery() as nursery:
+        backend.nursery = nursery
+        async with RestClient("http://a.test", budget=budget, network_backend=backend) as client:
+            for number in range(2):
+                path = f"/{number}"
+                await client.get(path, weight=7, on_granted=partial(note, f"granted {path}"))
+                note(f"answer {path}")
+        nursery.cancel_scope.cancel()
+    assert log == [
+        *((0.0, f"{what} /0") for what in ("granted", "request", "answer")),
+        *((60.0, f"{what} /1") for what in ("granted", "request", "answer")),
+    ]
+    assert len(backend.connected) == 1
+
+
+async def test_who_is_granted_nothing_is_told_nothing(autojump_clock: MockClock) -> None:
+    told: list[str] = []
+    backend = MemoryBackend(Server())
+    budget = Budget(10, 60.0, "weight")
+    async with RestClient("http://a.test", budget=budget, network_backend=backend) as client:
+        with pytest.raises(BudgetExceeded):
+            await client.get("/", weight=11, on_granted=partial(told.append, "too much"))
+        budget.pause(30.0)
+        with trio.move_on_after(29):
+            await client.get("/", on_granted=partial(told.append, "paused"))
+    assert told == []
+    assert backend.connected == []
+    assert budget.used == 0
+
+
+async def test_an_error_of_who_is_told_comes_out_and_nothing_is_sent() -> None:
+    server = Server()
+
+    def failing() -> None:
+        raise ValueError("a bug")
+
+    async with running(server) as client:
+        with pytest.raises(ValueError, match="a bug"):
+            await client.get("/", on_granted=failing)
+        assert server.requests == []
+        assert client.budget.used == 1  # spent all the same
+        assert (await client.get("/")).status == 200
+
+
 async def test_the_venues_own_count_is_taken_over() -> None:
     counts = iter(["50", "20", "nonsense", "", "9" * 5_000])
     server = Server(lambda _: Answer(headers=[("x-mbx-used-weight-1m", next(counts))]))
