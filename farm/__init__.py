@@ -21,18 +21,41 @@ from __future__ import annotations
 import logging
 
 from farm.api.farm import Farm, open_farm
-from farm.api.stats import BookStats, ConnectionStats, FarmStats, FeedStats, Totals
+from farm.api.stats import (
+    BookStats,
+    ConnectionStats,
+    ContinuityStats,
+    FarmStats,
+    FeedStats,
+    Totals,
+)
 from farm.api.subscription import Subscription
 from farm.batch import Batch, concat
-from farm.config import CollectorConfig, ConfigErrors, Endpoints, FarmConfig, load_config
+from farm.config import (
+    CollectorConfig,
+    ConfigErrors,
+    Endpoints,
+    FarmConfig,
+    InstrumentsConfig,
+    load_config,
+)
 from farm.entities import (
     AggTrade,
     BookUpdate,
+    ContinuousKline,
+    ContractInfo,
     Gap,
+    Instrument,
     Kline,
+    Liquidation,
+    MarkPrice,
+    MiniTicker,
+    OpenInterest,
     OrderBook,
     OrderBookLevel,
     Quote,
+    SpentIds,
+    Ticker,
     Trade,
 )
 from farm.errors import (
@@ -50,6 +73,7 @@ from farm.errors import (
 from farm.types import (
     BookVerdict,
     CollectorStatus,
+    Completeness,
     DataType,
     Exchange,
     GapCause,
@@ -70,9 +94,13 @@ __all__ = [
     "BookVerdict",
     "CollectorConfig",
     "CollectorStatus",
+    "Completeness",
     "ConfigError",
     "ConfigErrors",
     "ConnectionStats",
+    "ContinuityStats",
+    "ContinuousKline",
+    "ContractInfo",
     "DataDirectoryError",
     "DataType",
     "Endpoints",
@@ -85,11 +113,17 @@ __all__ = [
     "Gap",
     "GapCause",
     "GapUnit",
+    "Instrument",
+    "InstrumentsConfig",
     "Kline",
+    "Liquidation",
     "LocalProtocolError",
+    "MarkPrice",
     "Market",
+    "MiniTicker",
     "NumberMode",
     "NumberRangeError",
+    "OpenInterest",
     "OrderBook",
     "OrderBookLevel",
     "OrderType",
@@ -97,7 +131,9 @@ __all__ = [
     "RecordingError",
     "RestartsExceeded",
     "Side",
+    "SpentIds",
     "Subscription",
+    "Ticker",
     "TimeFrame",
     "Totals",
     "Trade",

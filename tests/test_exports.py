@@ -9,6 +9,7 @@ import pytest
 
 import farm
 import farm.testing
+from farm.entities import EVENT_KINDS
 
 PUBLIC = [
     "AggTrade",
@@ -19,9 +20,13 @@ PUBLIC = [
     "BookVerdict",
     "CollectorConfig",
     "CollectorStatus",
+    "Completeness",
     "ConfigError",
     "ConfigErrors",
     "ConnectionStats",
+    "ContinuityStats",
+    "ContinuousKline",
+    "ContractInfo",
     "DataDirectoryError",
     "DataType",
     "Endpoints",
@@ -34,11 +39,17 @@ PUBLIC = [
     "Gap",
     "GapCause",
     "GapUnit",
+    "Instrument",
+    "InstrumentsConfig",
     "Kline",
+    "Liquidation",
     "LocalProtocolError",
+    "MarkPrice",
     "Market",
+    "MiniTicker",
     "NumberMode",
     "NumberRangeError",
+    "OpenInterest",
     "OrderBook",
     "OrderBookLevel",
     "OrderType",
@@ -46,7 +57,9 @@ PUBLIC = [
     "RecordingError",
     "RestartsExceeded",
     "Side",
+    "SpentIds",
     "Subscription",
+    "Ticker",
     "TimeFrame",
     "Totals",
     "Trade",
@@ -58,10 +71,14 @@ PUBLIC = [
 ]
 
 TESTING = [
+    "BINANCE_COINM",
+    "BINANCE_RULES",
     "BINANCE_SPOT",
+    "BINANCE_USDM",
     "BYBIT_RULES",
     "BinanceRules",
     "BybitRules",
+    "Connection",
     "ControlMessage",
     "FakeBinance",
     "FakeBybit",
@@ -70,11 +87,15 @@ TESTING = [
     "Instrument",
     "MarketSimulator",
     "Push",
+    "PushFilter",
     "Recorded",
     "RecordingSource",
+    "RequestWindow",
     "RestCall",
     "Source",
+    "WeightWindow",
     "depth_reply",
+    "full_book_reply",
     "losing",
     "open_fake",
 ]
@@ -83,6 +104,11 @@ TESTING = [
 def test_the_public_names_are_these() -> None:
     assert farm.__all__ == sorted(farm.__all__)
     assert farm.__all__ == PUBLIC
+
+
+def test_every_kind_of_event_is_public() -> None:
+    assert {kind.__name__ for kind in EVENT_KINDS.values()} <= set(PUBLIC)
+    assert all(getattr(farm, kind.__name__) is kind for kind in EVENT_KINDS.values())
 
 
 def test_the_names_of_the_test_tools_are_these() -> None:

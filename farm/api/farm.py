@@ -16,11 +16,20 @@ from farm.api.stats import FarmStats, collect_stats
 from farm.api.subscription import Subscription
 from farm.books.sync import BookSync
 from farm.config import FarmConfig, load_config
-from farm.entities import EVENT_KINDS, Event, Gap, OrderBook, data_type_of
+from farm.entities import (
+    EVENT_KINDS,
+    Event,
+    Gap,
+    Instrument,
+    OrderBook,
+    SpentIds,
+    data_type_of,
+)
 from farm.errors import AmbiguousSymbol, LocalProtocolError, UnknownFeed, UnknownSymbol
 from farm.exchanges.streams import Stream
 from farm.groups import raise_sole
 from farm.pipeline import Environment, Pipeline, Settings
+from farm.pipeline.roster import Roster
 from farm.types import Exchange, Market, Symbol
 
 __all__ = ["Farm", "open_farm", "open_replay"]
@@ -28,6 +37,9 @@ __all__ = ["Farm", "open_farm", "open_replay"]
 E1 = TypeVar("E1", bound=Event)
 E2 = TypeVar("E2", bound=Event)
 En = TypeVar("En", bound=Enum)
+
+_ALWAYS = frozenset({Gap, Instrument, SpentIds})
+"""Kinds that no stream is for: they come with any."""
 
 
 class Farm:
@@ -101,7 +113,7 @@ class Farm:
             raise ValueError(f"max_bytes must be 1 or more, not {max_bytes!r}")
         for symbol in names:
             self._market_of(symbol, where)
-        for kind in wanted - {Gap}:
+        for kind in wanted - _ALWAYS:
             self._see_collected(kind, names, where)
         self._names += 1
         return Subscription(
@@ -135,6 +147,87 @@ class Farm:
             raise UnknownFeed(f"no book of {symbol!r} is collected; add 'book' to its streams")
         return max(books, key=_depth).book(depth)
 
+    def instrument(
+        self,
+        symbol: Symbol,
+        *,
+        exchange: Exchange | str | None = None,
+        market: Market | str | None = None,
+    ) -> Instrument:
+        """The terms of a symbol as they are now: tick size, lot size, status and so on.
+
+        UnknownSymbol where no listing of a collected market has it (or none came yet);
+        AmbiguousSymbol where several have.
+        """
+        where = _enum(Exchange, exchange), _enum(Market, market)
+        found = {
+            roster.key: roster.listing[symbol]
+            for roster in self._rosters(*where)
+            if symbol in roster.listing
+        }
+        if not found:
+            raise UnknownSymbol(f"no listing{_on(where)} has {symbol!r}")
+        if len(found) > 1:
+            raise AmbiguousSymbol(symbol, sorted(found))
+        return next(iter(found.values()))
+
+    # ------------------------------------------------------------------------- what is collected
+    async def add_symbols(
+        self,
+        symbols: Iterable[Symbol] | Symbol,
+        *,
+        exchange: Exchange | str | None = None,
+        market: Market | str | None = None,
+    ) -> list[Symbol]:
+        """Collect more symbols, each of the streams that the others have; patterns such as
+        ``*USDT`` are allowed. The symbols that are new.
+
+        Other streams are not touched. UnknownSymbol for names that the venue does not list;
+        UnknownFeed where several collectors match and neither `exchange` nor `market` say which.
+        """
+        self._see_open()
+        roster = self._roster(exchange, market)
+        new = await roster.add_symbols(sorted(_symbols(symbols)))
+        assert self._pipeline.listings is not None
+        self._pipeline.listings.publish(roster, new)
+        return new
+
+    def remove_symbols(
+        self,
+        symbols: Iterable[Symbol] | Symbol,
+        *,
+        exchange: Exchange | str | None = None,
+        market: Market | str | None = None,
+    ) -> None:
+        """Collect these symbols no longer. Errors as :meth:`add_symbols`."""
+        self._see_open()
+        self._roster(exchange, market).remove_symbols(sorted(_symbols(symbols)))
+
+    async def add_streams(
+        self,
+        streams: Iterable[str] | str,
+        *,
+        exchange: Exchange | str | None = None,
+        market: Market | str | None = None,
+    ) -> None:
+        """Collect more streams (``kline:1m``) of every symbol of a collector.
+
+        ConfigErrors for what the market does not offer; UnknownFeed as :meth:`add_symbols`.
+        """
+        self._see_open()
+        await self._roster(exchange, market).add_streams(_words(streams))
+
+    def remove_streams(
+        self,
+        streams: Iterable[str] | str,
+        *,
+        exchange: Exchange | str | None = None,
+        market: Market | str | None = None,
+    ) -> None:
+        """Collect these streams no longer. UnknownFeed for one that is not collected."""
+        self._see_open()
+        self._roster(exchange, market).remove_streams(_words(streams))
+
     def stats(self) -> FarmStats:
         """What every feed and connection did until now."""
         return collect_stats(self._pipeline)
@@ -159,20 +252,39 @@ class Farm:
         self, symbol: Symbol | None, exchange: Exchange | None, market: Market | None
     ) -> list[Stream]:
         return [
-            status.stream
+            stream
             for line in self._pipeline.lines
-            for status in line.session.statuses.values()
-            if symbol in (None, status.stream.symbol)
-            and exchange in (None, status.stream.exchange)
-            and market in (None, status.stream.market)
+            if exchange in (None, line.rules.exchange) and market in (None, line.rules.market)
+            for stream in line.streams()
+            if symbol is None or stream.carries(symbol)
         ]
+
+    def _rosters(self, exchange: Exchange | None, market: Market | None) -> list[Roster]:
+        return [
+            roster
+            for roster in self._pipeline.rosters
+            if exchange in (None, roster.collector.exchange)
+            and market in (None, roster.collector.market)
+        ]
+
+    def _roster(self, exchange: Exchange | str | None, market: Market | str | None) -> Roster:
+        """The one collector that is meant."""
+        where = _enum(Exchange, exchange), _enum(Market, market)
+        found = self._rosters(*where)
+        if len(found) != 1:
+            names = ", ".join(sorted(roster.key for roster in self._pipeline.rosters)) or "none"
+            raise UnknownFeed(
+                f"{len(found)} collectors match{_on(where)}; name one by exchange= and market=: "
+                f"{names}"
+            )
+        return found[0]
 
     def _market_of(self, symbol: Symbol, where: tuple[Exchange | None, Market | None]) -> None:
         """See that exactly one market carries the symbol."""
         streams = self._streams(symbol, *where)
         markets = sorted({f"{s.exchange.value}/{s.market.value}" for s in streams})
         if not markets:
-            known = sorted({stream.symbol for stream in self._streams(None, *where)})
+            known = sorted({stream.symbol for stream in self._streams(None, *where)})[:20]
             raise UnknownSymbol(
                 f"{symbol!r} is not collected{_on(where)}; these are: {', '.join(known) or 'none'}"
             )
@@ -195,7 +307,7 @@ class Farm:
         where: tuple[Exchange | None, Market | None],
     ) -> None:
         for symbol in symbols or {None}:
-            if not any(s.data_type is data_type_of(kind) for s in self._streams(symbol, *where)):
+            if not any(s.gives(data_type_of(kind)) for s in self._streams(symbol, *where)):
                 specs = sorted({stream.spec for stream in self._streams(symbol, *where)})
                 raise UnknownFeed(
                     f"no stream of {symbol or 'any symbol'}{_on(where)} gives {kind.__name__}; "
@@ -216,11 +328,14 @@ async def open_farm(
     `config` is a :class:`~farm.config.FarmConfig`, its table as a mapping, or the path of a TOML
     file. Connections come about in the background; leaving the context closes them and waits, a
     grace period for each stage (``supervision.drain_seconds``), for what was received to be
-    delivered and stored. An error of the body comes out as it is. ConfigError,
-    DataDirectoryError; RestartsExceeded where an actor crashed too often.
+    delivered and stored. An error of the body comes out as it is.
+
+    Symbols are looked up in the venues' lists of instruments first, which takes a moment (at most
+    ``instruments.start_seconds``). ConfigError, for unknown symbols too; DataDirectoryError;
+    RestartsExceeded where an actor crashed too often.
     """
     config = load_config(config)
-    pipeline = Pipeline(Settings.of(config), config.collectors, environment=environment)
+    pipeline = Pipeline(Settings.of(config), config, environment=environment)
     async with _running(pipeline) as guard:
         yield Farm(pipeline, guard, config.subscriber_bytes)
 
@@ -293,6 +408,10 @@ def _symbols(symbols: Iterable[Symbol] | Symbol | None) -> frozenset[Symbol]:
         if not isinstance(name, str):
             raise TypeError(f"a symbol is text, not {name!r}")
     return names
+
+
+def _words(words: Iterable[str] | str) -> list[str]:
+    return [words] if isinstance(words, str) else list(words)
 
 
 def _on(where: tuple[Exchange | None, Market | None]) -> str:

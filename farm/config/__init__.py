@@ -40,6 +40,7 @@ from farm.config.tables import (
     CollectorConfig,
     Endpoints,
     FarmConfig,
+    InstrumentsConfig,
     StorageConfig,
     SupervisionConfig,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "ConfigErrors",
     "Endpoints",
     "FarmConfig",
+    "InstrumentsConfig",
     "StorageConfig",
     "SupervisionConfig",
     "known_values",

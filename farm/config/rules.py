@@ -12,16 +12,20 @@ from urllib.parse import urlsplit
 
 from farm.config.words import did_you_mean, listed, near, shown, stream_specs_help
 from farm.errors import ConfigError
+from farm.exchanges.instruments import is_pattern
 from farm.exchanges.registry import MARKETS
 from farm.exchanges.rules import MarketRules
-from farm.exchanges.streams import BookProcedure
+from farm.exchanges.streams import REST_ROUTE
 from farm.types import Exchange, Market
 
 __all__ = [
     "SYMBOL_PATTERN",
     "address_faults",
     "bound_faults",
+    "detail_faults",
     "market_faults",
+    "market_stream_faults",
+    "pairing_faults",
     "stream_faults",
     "symbol_faults",
 ]
@@ -32,8 +36,10 @@ SYMBOL_PATTERN = r"^[^\sa-z/\\@=\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2060\uf
 
 def bound_faults(name: str, value: Any, schema: Mapping[Any, Any]) -> Iterator[ConfigError]:
     """The bounds that a value breaks, of those that stand in its field's metadata."""
-    if "minimum" in schema and value < schema["minimum"]:
+    if "minimum" in schema and value is not None and value < schema["minimum"]:
         yield ConfigError(name, f"{shown(value)} is too small: at least {schema['minimum']}")
+    if "maximum" in schema and value is not None and value > schema["maximum"]:
+        yield ConfigError(name, f"{shown(value)} is too large: at most {schema['maximum']}")
     if "exclusiveMinimum" in schema and value <= schema["exclusiveMinimum"]:
         yield ConfigError(name, f"{shown(value)} is not above {schema['exclusiveMinimum']}")
     if "minItems" in schema and len(value) < schema["minItems"]:
@@ -71,34 +77,85 @@ def market_faults(exchange: Exchange, market: Market) -> Iterator[ConfigError]:
 
 
 def stream_faults(specs: Iterable[str], rules: MarketRules) -> Iterator[ConfigError]:
-    """Streams that the market does not offer, and two words for one stream."""
-    first_by_name: dict[str, str] = {}
+    """Streams that the market does not offer, and two words for one feed."""
+    first_by_feed: dict[str, str] = {}
     for index, spec in enumerate(specs):
         if spec not in rules.streams.specs:
             yield ConfigError(f"streams[{index}]", _no_such_stream(spec, rules))
             continue
-        first = first_by_name.setdefault(rules.streams.stream("S", spec).name, spec)
+        first = first_by_feed.setdefault(rules.streams.stream("S", spec).spec, spec)
         if first != spec:
             yield ConfigError(
                 f"streams[{index}]",
-                f"{spec!r} is the same stream as {first!r} on {rules.key}: keep one of them",
+                f"{spec!r} is the same feed as {first!r} on {rules.key}: keep one of them",
             )
 
 
-def pairing_faults(
-    addresses: Mapping[str, str | None], specs: Iterable[str], rules: MarketRules
+def market_stream_faults(
+    specs: Iterable[str], symbol_specs: Iterable[str], rules: MarketRules
 ) -> Iterator[ConfigError]:
-    """A book of one server can't be joined with snapshots of another, let alone live ones."""
+    """Streams of the whole market that it does not offer, or that carry a feed twice."""
     table = rules.streams
-    needs_both = any(
-        table.stream("X", spec).procedure is BookProcedure.SNAPSHOT_BY_REST
-        for spec in specs
-        if spec in table.specs
-    )
+    feeds = {table.stream("S", spec).spec for spec in symbol_specs if spec in table.specs}
+    for index, spec in enumerate(specs):
+        place = f"market_streams[{index}]"
+        if spec not in table.market_specs:
+            offered = listed(table.market_specs) or "none"
+            hint = did_you_mean(near(spec, table.market_specs))
+            message = f"{rules.key} has no stream of the whole market {shown(spec)}{hint}"
+            yield ConfigError(place, f"{message} it offers {offered}")
+            continue
+        feed = table.market_stream(spec).spec
+        if feed in feeds:
+            message = f"{spec!r} is collected already, by streams or by another word for it"
+            yield ConfigError(place, message)
+        feeds.add(feed)
+
+
+def detail_faults(good: Mapping[str, Any], rules: MarketRules) -> Iterator[ConfigError]:
+    """Settings of a collector that its market does not know."""
+    if good.get("time_unit") == "microsecond" and not rules.microseconds:
+        yield ConfigError("time_unit", f"{rules.key} has no microseconds; binance/spot has")
+    if good.get("poll_seconds") is not None and rules.poll is None:
+        yield ConfigError("poll_seconds", f"{rules.key} has nothing to poll")
+    for index, symbol in enumerate(good.get("symbols", ())):
+        if rules.instruments.by_base and is_pattern(symbol.partition("-")[0]):
+            message = f"{symbol!r} names no base coin: {rules.key} lists each coin by itself"
+            yield ConfigError(f"symbols[{index}]", f"{message}; write it as 'BTC-*'")
+    levels = good.get("snapshot_levels")
+    if levels is not None:
+        most = rules.snapshot_weights[-1][0] if rules.snapshot_weights else 0
+        if not most:
+            yield ConfigError("snapshot_levels", f"{rules.key} has no book snapshots by REST")
+        elif levels > most:
+            yield ConfigError("snapshot_levels", f"{levels} is too large: at most {most}")
+        elif rules.snapshot_choices and levels not in rules.snapshot_choices:
+            possible = ", ".join(map(str, rules.snapshot_choices))
+            yield ConfigError("snapshot_levels", f"{levels} is none of {rules.key}'s: {possible}")
+
+
+def pairing_faults(
+    addresses: Mapping[str, str | None],
+    symbols: Iterable[str],
+    specs: Iterable[str],
+    rules: MarketRules,
+) -> Iterator[ConfigError]:
+    """A book of one server can't be joined with snapshots of another, let alone live ones; nor can
+    patterns be looked up elsewhere, or feeds be polled."""
     missing = [name for name, address in addresses.items() if address is None]
-    if needs_both and len(missing) == 1:
-        message = f"missing: a book of {rules.key} needs ws and rest of the same server"
-        yield ConfigError(f"endpoints.{missing[0]}", message)
+    if len(missing) != 1:
+        return
+    table = rules.streams
+    streams = [table.stream("X", spec) for spec in specs if spec in table.specs]
+    reason = ""
+    if any(stream.procedure is not None and stream.procedure.needs_rest for stream in streams):
+        reason = f"a book of {rules.key} needs ws and rest of the same server"
+    elif any(stream.route == REST_ROUTE for stream in streams):
+        reason = f"open interest of {rules.key} is polled: it needs ws and rest of the same server"
+    elif any(is_pattern(symbol) for symbol in symbols):
+        reason = "a pattern of symbols needs ws and rest of the same server"
+    if reason:
+        yield ConfigError(f"endpoints.{missing[0]}", f"missing: {reason}")
 
 
 def _no_such_stream(spec: str, rules: MarketRules) -> str:

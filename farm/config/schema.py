@@ -88,7 +88,10 @@ def _markets() -> list[dict[str, Any]]:
         markets = [m.value for e, m in MARKETS if e is exchange]
         rules.append(_when({"exchange": exchange}, {"market": {"enum": markets}}))
     for (exchange, market), known in MARKETS.items():
-        streams = {"streams": {"items": {"enum": known.streams.specs}}}
+        streams = {
+            "streams": {"items": {"enum": known.streams.specs}},
+            "market_streams": {"items": {"enum": known.streams.market_specs}},
+        }
         rules.append(_when({"exchange": exchange, "market": market}, streams))
     return rules
 

@@ -6,28 +6,38 @@ What concerns one value alone stands in its field's metadata, in keywords of JSO
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import cycle
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import attrs
 
 from farm.config.rules import (
     SYMBOL_PATTERN,
     address_faults,
+    detail_faults,
     market_faults,
+    market_stream_faults,
     pairing_faults,
     stream_faults,
     symbol_faults,
 )
 from farm.config.structure import Table
 from farm.errors import ConfigError
+from farm.exchanges.instruments import is_pattern
 from farm.exchanges.registry import MARKETS, rules_of
-from farm.exchanges.streams import Stream
+from farm.exchanges.rules import MarketRules
+from farm.exchanges.streams import ANY_SYMBOL, Stream
 from farm.types import Exchange, Market, NumberMode
 
-__all__ = ["CollectorConfig", "Endpoints", "FarmConfig", "StorageConfig", "SupervisionConfig"]
+__all__ = [
+    "CollectorConfig",
+    "Endpoints",
+    "FarmConfig",
+    "InstrumentsConfig",
+    "StorageConfig",
+    "SupervisionConfig",
+]
 
 MIB = 1 << 20
 
@@ -119,10 +129,10 @@ class CollectorConfig(Table):
     )
     market: Market = attrs.field(converter=_market, metadata=_says("A market of the venue."))
     symbols: tuple[str, ...] = attrs.field(
+        default=(),
         converter=_texts,
         metadata=_says(
-            "Instruments by the venue's own names, such as BTCUSDT.",
-            minItems=1,
+            "Instruments by the venue's own names, such as BTCUSDT; *USDT means all that match.",
             uniqueItems=True,
             items={"pattern": SYMBOL_PATTERN},
         ),
@@ -136,26 +146,78 @@ class CollectorConfig(Table):
             uniqueItems=True,
         ),
     )
+    market_streams: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=_texts,
+        metadata=_says(
+            "What to collect of the whole market in one stream: mark_price, liquidation and so on.",
+            uniqueItems=True,
+        ),
+    )
     endpoints: Endpoints = attrs.field(
         default=Endpoints(), metadata=_says("Addresses to use in place of the venue's own.")
     )
+    lanes: int = attrs.field(
+        default=1,
+        metadata=_says(
+            "Connections that carry the same streams; the first copy of an event counts.",
+            minimum=1,
+            maximum=4,
+        ),
+    )
+    time_unit: Literal["millisecond", "microsecond"] = attrs.field(
+        default="millisecond",
+        metadata=_says("Precision to ask the venue's times in; microsecond on Binance spot only."),
+    )
+    snapshot_levels: int | None = attrs.field(
+        default=None,
+        metadata=_says("Levels a side of book snapshots by REST; the more, the dearer.", minimum=1),
+    )
+    poll_seconds: float | None = attrs.field(
+        default=None,
+        metadata=_says("Seconds between two polls of a symbol's open interest.", minimum=1),
+    )
+    rotate_seconds: float | None = attrs.field(
+        default=None,
+        metadata=_says(
+            "Age at which a connection is replaced live; by itself before the venue's limit.",
+            minimum=1,
+        ),
+    )
 
-    def streams_of(self) -> list[Stream]:
-        """Every stream of every symbol, as the market's rules make them."""
-        table = rules_of(self.exchange, self.market).streams
-        return [table.stream(symbol, spec) for symbol in self.symbols for spec in self.streams]
+    @property
+    def rules(self) -> MarketRules:
+        """The rules of its market."""
+        return rules_of(self.exchange, self.market)
+
+    def streams_of(self, symbols: Iterable[str] | None = None) -> list[Stream]:
+        """Every stream of every symbol (default: those that are named), as the market's rules make
+        them, symbol by symbol."""
+        table = self.rules.streams
+        names = self.symbols if symbols is None else symbols
+        return [table.stream(symbol, spec) for symbol in names for spec in self.streams]
+
+    def streams_of_market(self) -> list[Stream]:
+        """The streams of the whole market."""
+        return [self.rules.streams.market_stream(spec) for spec in self.market_streams]
 
     @classmethod
     def _rules(cls, good: Mapping[str, Any]) -> Iterator[ConfigError]:
-        yield from symbol_faults(good.get("symbols", ()))
+        symbols, specs = good.get("symbols", ()), good.get("streams", ())
+        market_specs = good.get("market_streams", ())
+        if not symbols and not market_specs and {"symbols", "market_streams"} <= good.keys():
+            yield ConfigError("symbols", "is empty: name symbols, or market_streams")
+        yield from symbol_faults(symbols)
         if "exchange" in good and "market" in good:
             key = good["exchange"], good["market"]
             yield from market_faults(*key)
             if rules := MARKETS.get(key):
-                yield from stream_faults(good.get("streams", ()), rules)
+                yield from stream_faults(specs, rules)
+                yield from market_stream_faults(market_specs, specs if symbols else (), rules)
                 own = good.get("endpoints", Endpoints())
                 given = {"ws": own.ws, "rest": own.rest}
-                yield from pairing_faults(given, good.get("streams", ()), rules)
+                yield from pairing_faults(given, symbols, specs, rules)
+                yield from detail_faults(good, rules)
 
 
 @attrs.frozen
@@ -214,6 +276,26 @@ class StorageConfig(Table):
 
 
 @attrs.frozen
+class InstrumentsConfig(Table):
+    """How the venues' lists of instruments are used; durations are seconds.
+
+    With ``check`` unknown symbols are refused at the start, and listings and delistings are
+    followed. A collector with an own ``endpoints.ws`` and no ``endpoints.rest`` has no list.
+    """
+
+    check: bool = attrs.field(
+        default=True, metadata=_says("Check symbols against the venue's list, and follow it.")
+    )
+    refresh_seconds: float = attrs.field(
+        default=600.0, metadata=_says("Time between two looks at the list.", exclusiveMinimum=0)
+    )
+    start_seconds: float = attrs.field(
+        default=10.0,
+        metadata=_says("How long the start waits for the list before it goes on.", minimum=0),
+    )
+
+
+@attrs.frozen
 class FarmConfig(Table):
     """A whole farm. Sizes are bytes; without ``data`` nothing is stored."""
 
@@ -243,21 +325,80 @@ class FarmConfig(Table):
     storage: StorageConfig = attrs.field(
         default=StorageConfig(), metadata=_says("When rows go to disk.")
     )
+    instruments: InstrumentsConfig = attrs.field(
+        default=InstrumentsConfig(), metadata=_says("How lists of instruments are used.")
+    )
 
     @classmethod
     def _rules(cls, good: Mapping[str, Any]) -> Iterator[ConfigError]:
-        owners: dict[tuple[Exchange, Market, str], tuple[int, str]] = {}
+        owners: _Owners = {}
         for index, collector in enumerate(good.get("collectors", ())):
-            taken: dict[tuple[str, int], list[str]] = {}
-            # Streams come symbol by symbol; what was written (`book`) may differ from their spec.
-            for stream, spec in zip(collector.streams_of(), cycle(collector.streams), strict=False):
-                key = (stream.exchange, stream.market, stream.name)
-                owner, there = owners.setdefault(key, (index, spec))
-                if owner != index:
-                    word = repr(spec) if spec == there else f"{spec!r} (there {there!r})"
-                    taken.setdefault((stream.symbol, owner), []).append(word)
-            for (symbol, owner), words in taken.items():
-                yield ConfigError(
-                    f"collectors[{index}].symbols[{collector.symbols.index(symbol)}]",
-                    f"{symbol!r} is collected by collectors[{owner}] already: {', '.join(words)}",
-                )
+            yield from _shared_market_streams(index, collector, owners)
+            yield from _shared_symbols(index, collector, owners)
+            if "instruments" in good and not good["instruments"].check:
+                yield from _lost_patterns(index, collector)
+
+
+_Owners: TypeAlias = dict[tuple[Exchange, Market, str, str], tuple[int, str]]
+"""Which collector has a feed first, and by which word; `SOME_SYMBOL` stands for any at all."""
+
+SOME_SYMBOL = ""
+
+
+def _key(stream: Stream, symbol: str) -> tuple[Exchange, Market, str, str]:
+    return stream.exchange, stream.market, symbol, stream.spec
+
+
+def _shared_symbols(
+    index: int, collector: CollectorConfig, owners: _Owners
+) -> Iterator[ConfigError]:
+    """Feeds that another collector has already; each of a symbol's by the word it was written."""
+    taken: dict[tuple[int, int], list[str]] = {}
+    known: set[str] = set()
+    for place, symbol in enumerate(collector.symbols):
+        for stream, spec in zip(collector.streams_of([symbol]), collector.streams, strict=True):
+            if stream.feed in known:
+                continue  # the trades of options on one coin come in one stream
+            known.add(stream.feed)
+            whole = owners.get(_key(stream, ANY_SYMBOL))
+            owners.setdefault(_key(stream, SOME_SYMBOL), (index, repr(spec)))
+            owner, word = whole or owners.setdefault(
+                _key(stream, stream.symbol), (index, repr(spec))
+            )
+            if owner != index:
+                there = f" (there {word})" if word != repr(spec) else ""
+                taken.setdefault((place, owner), []).append(f"{spec!r}{there}")
+    for (place, owner), words in taken.items():
+        yield ConfigError(
+            f"collectors[{index}].symbols[{place}]",
+            f"{collector.symbols[place]!r} is collected by collectors[{owner}] already: "
+            f"{', '.join(words)}",
+        )
+
+
+def _shared_market_streams(
+    index: int, collector: CollectorConfig, owners: _Owners
+) -> Iterator[ConfigError]:
+    """Streams of a whole market of which another collector has all or some already."""
+    streams = zip(collector.streams_of_market(), collector.market_streams, strict=True)
+    for place, (stream, spec) in enumerate(streams):
+        some = owners.get(_key(stream, SOME_SYMBOL))
+        owner, _ = some or owners.setdefault(
+            _key(stream, ANY_SYMBOL), (index, f"{spec!r} of the whole market")
+        )
+        if owner != index:
+            yield ConfigError(
+                f"collectors[{index}].market_streams[{place}]",
+                f"{spec!r} is collected by collectors[{owner}] already",
+            )
+
+
+def _lost_patterns(index: int, collector: CollectorConfig) -> Iterator[ConfigError]:
+    """Patterns that would stand for nothing, as no list is looked at."""
+    for place, symbol in enumerate(collector.symbols):
+        if is_pattern(symbol):
+            yield ConfigError(
+                f"collectors[{index}].symbols[{place}]",
+                f"{symbol!r} stands for symbols that are looked up in the venue's list: "
+                "it needs instruments.check",
+            )

@@ -11,7 +11,7 @@ import attrs
 
 from farm.batch import Batch
 from farm.bundle import Bundle
-from farm.entities import AggTrade, BookUpdate, Gap, Kline, Quote, Trade, feed_of
+from farm.entities import BookUpdate, ContinuousKline, Gap, Kline, feed_of
 from farm.types import Nanoseconds
 
 __all__ = ["FeedCounters", "FeedCounts"]
@@ -21,6 +21,7 @@ __all__ = ["FeedCounters", "FeedCounts"]
 class FeedCounts:
     """What one feed delivered. ``lag`` is receive less exchange time of the last event, in ns:
     it holds the difference of two clocks and may be negative; None where the venue gives no time.
+    ``ended`` says why it is collected no longer, if so.
     """
 
     feed: str
@@ -29,16 +30,16 @@ class FeedCounts:
     first_time: Nanoseconds | None = None
     last_time: Nanoseconds | None = None
     lag: Nanoseconds | None = None
+    ended: str = ""
 
 
+# What tells the feeds of a kind apart; for the kinds that aren't here it is the symbol.
 _KEYS: dict[type[Any], Callable[[Any], Any]] = {
-    Trade: attrgetter("symbol"),
-    AggTrade: attrgetter("symbol"),
-    Quote: attrgetter("symbol"),
     BookUpdate: attrgetter("symbol", "depth"),
     Kline: attrgetter("symbol", "interval"),
-    Gap: attrgetter("feed"),
+    ContinuousKline: attrgetter("symbol", "contract_type", "interval"),
 }
+_SYMBOL = attrgetter("symbol")
 
 
 class FeedCounters:
@@ -62,7 +63,7 @@ class FeedCounters:
                 self._count(batch, bundle)
 
     def _count(self, batch: Batch[Any], bundle: Bundle) -> None:
-        key_of, origin = _KEYS[batch.kind], bundle.origin
+        key_of, origin = _KEYS.get(batch.kind, _SYMBOL), bundle.origin
         last = {key_of(row): row for row in batch.rows}
         counts = Counter(map(key_of, batch.rows)) if len(last) > 1 else None
         for key, row in last.items():

@@ -1,150 +1,204 @@
-"""A line: one connection's way through parser and aggregator, and the channels on it."""
+"""A line: the way of some streams through their lanes, and what keeps what is known of them."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
 
 import attrs
 import trio
 
 from farm.actors.aggregator import AggregatorActor
-from farm.actors.connection import (
-    ConnectionActor,
-    ConnectionCounters,
-    is_droppable,
-    lose_inputs,
-)
 from farm.actors.losses import lose_bundles
 from farm.actors.mailbox import Mailbox, Overflow
-from farm.actors.parser import ParserActor
 from farm.actors.supervisor import Lifecycle, LifecycleEvent
 from farm.books.keeper import BookKeeper
 from farm.bundle import Bundle
-from farm.exchanges.core import CoreSession
-from farm.exchanges.registry import make_session
+from farm.config import CollectorConfig
+from farm.exchanges.continuity import TradeContinuity
+from farm.exchanges.lanes.merger import LaneMerger
 from farm.exchanges.rules import MarketRules
-from farm.exchanges.session import Command, Input, StreamState
+from farm.exchanges.session import Input, StreamStatus
 from farm.exchanges.streams import Stream
 from farm.pipeline.environment import Settings
-from farm.types import CollectorStatus
+from farm.pipeline.lane import Lane, SessionOptions, make_lane
 
-__all__ = ["Line", "make_line"]
+__all__ = ["Line", "PastLanes", "make_line"]
 
-COMMAND_ROOM = 10_000  # commands waiting for a connection: a few for each stream at the worst
 
-_STATUS = {
-    Lifecycle.STARTED: CollectorStatus.CONNECTING,
-    Lifecycle.HEALTHY: CollectorStatus.RUNNING,
-    Lifecycle.WEATHER: CollectorStatus.BACKING_OFF,
-    Lifecycle.CRASHED: CollectorStatus.BACKING_OFF,
-    Lifecycle.PARKED: CollectorStatus.PARKED,
-    Lifecycle.STOPPED: CollectorStatus.STOPPED,
-}
+@attrs.define
+class PastLanes:
+    """What the lanes that were let go of had seen."""
+
+    frames: int = 0
+    reconnects: int = 0
+    quarantined: int = 0
+
+    def add(self, lane: Lane) -> None:
+        """This lane is gone."""
+        self.frames += lane.counters.frames
+        self.reconnects += max(0, lane.counters.connects - 1)
+        self.quarantined += len(lane.inputs.quarantined)
 
 
 @attrs.define(eq=False)
 class Line:
-    """One connection with its actors' state: what outlives their crashes.
+    """Some streams of a market: the lanes that carry them, and what is known of them.
 
-    ``connection`` is None where a recording takes its place; ``counters`` are of either.
-    ``failures`` counts ends by weather, ``crashes`` those of all its actors.
+    ``planned`` are the streams by name, empty where a recording tells what there is; ``collector``
+    and ``route`` say where they are collected. ``rotations`` counts the connections that took over
+    live from one before, and ``rotation`` is held while one does. With ``closing`` set the line
+    ends when its lanes have.
     """
 
     name: str
     rules: MarketRules
-    session: CoreSession
-    inputs: Mailbox[Input]
+    settings: Settings
+    options: SessionOptions
+    overflow: Overflow
     bundles: Mailbox[Bundle]
-    keeper: BookKeeper
-    commands: trio.MemorySendChannel[Command]
-    executed: trio.MemoryReceiveChannel[Command]
-    connection: ConnectionActor | None = None
-    counters: ConnectionCounters = attrs.field(factory=ConnectionCounters)
-    status: CollectorStatus = CollectorStatus.STARTING
-    last_error: str = ""
-    failures: int = 0
-    crashes: int = 0
+    lanes: list[Lane] = attrs.field(factory=list)
+    past: PastLanes = attrs.field(factory=PastLanes)
+    collector: CollectorConfig | None = None
+    route: str = ""
+    planned: dict[str, Stream] = attrs.field(factory=dict)
+    rotations: int = 0
+    rotation: trio.Lock = attrs.field(factory=trio.Lock)
+    closing: trio.Event = attrs.field(factory=trio.Event)
+    keeper: BookKeeper = attrs.field(init=False)
+    merger: LaneMerger = attrs.field(init=False)
+    continuity: TradeContinuity = attrs.field(init=False)
+    _numbers: count[int] = attrs.field(factory=lambda: count(1))
 
-    def actors(
-        self, publish: Callable[[Bundle], Awaitable[None]]
-    ) -> tuple[AggregatorActor, ParserActor]:
-        """The stages behind the connection, last first."""
-        return (
-            AggregatorActor(
-                f"{self.name} aggregator", self.keeper, self.bundles, publish, self._pass_commands
-            ),
-            ParserActor(
-                f"{self.name} parser", self.session, self.inputs, self.bundles, self._pass_commands
-            ),
+    def __attrs_post_init__(self) -> None:
+        self.keeper = BookKeeper(
+            self.streams,
+            self.resync,
+            self.settings.numbers,
+            paced=not self.options.discover,
+            snapshot_levels=self.options.snapshot_levels or self.rules.snapshot_limit,
         )
+        self.merger = LaneMerger(self.streams, self.settings.numbers)
+        self.continuity = TradeContinuity(self.streams, self.settings.numbers)
+
+    # -------------------------------------------------------------------------------------- lanes
+    def new_lane(self) -> Lane:
+        """One more lane: the first has the line's name, the others a number besides."""
+        number = next(self._numbers)
+        name = self.name if number == 1 else f"{self.name}~{number}"
+        streams = list(self.planned.values())
+        lane = make_lane(name, self.rules, streams, self.settings, self.options, self.overflow)
+        self.lanes.append(lane)
+        self.merger.add(name)
+        return lane
+
+    def let_go(self, lane: Lane) -> None:
+        """This lane has ended, and everything of it was processed."""
+        self.lanes.remove(lane)
+        self.past.add(lane)
+
+    def put(self, make_input: Callable[[], Input]) -> None:
+        """Tell the core of every lane something."""
+        for lane in self.lanes:
+            if not lane.finished:
+                lane.inputs.put(make_input())
+
+    async def close_when_ended(self) -> None:
+        """When the line is closing, let its end follow that of its lanes."""
+        await self.closing.wait()
+        for lane in list(self.lanes):
+            await lane.ended.wait()
+        self.bundles.close()
+
+    def streams(self) -> list[Stream]:
+        """What the line carries."""
+        if not self.options.discover:
+            return list(self.planned.values())
+        return [stream for lane in self.lanes for stream in lane.streams]
+
+    def statuses(self) -> list[StreamStatus]:
+        """The states of its streams; of several lanes, those of the best."""
+        best: dict[str, StreamStatus] = {}
+        for lane in self.lanes:
+            for name, status in lane.session.statuses.items():
+                if name not in best or _rank(status) > _rank(best[name]):
+                    best[name] = status
+        return list(best.values())
+
+    # ------------------------------------------------------------------------------------- actors
+    def aggregator(self, publish: Callable[[Bundle], Awaitable[None]]) -> AggregatorActor:
+        """The stage behind the parsers."""
+        return AggregatorActor(
+            f"{self.name} aggregator",
+            self.keeper,
+            self.merger,
+            self.continuity,
+            self.bundles,
+            publish,
+            self.pass_commands,
+        )
+
+    def resync(self, stream: Stream, need: int) -> None:
+        """Have a book started anew, by the newest lane that stands: the oldest may be on its way
+        out."""
+        lane = next((lane for lane in reversed(self.lanes) if lane.is_running), None)
+        if lane is None and self.lanes:
+            lane = self.lanes[-1]
+        if lane is not None:
+            self.merger.expect_snapshot(stream.feed)
+            lane.session.resync(stream, need)
+
+    def pass_commands(self) -> None:
+        """Hand on what the books asked for."""
+        for lane in self.lanes:
+            lane.pass_commands()
 
     def take_note(self, event: LifecycleEvent) -> None:
         """Hear what happened to an actor; those of other lines are passed over."""
         owner, _, role = event.actor.partition(" ")
-        if owner != self.name:
+        for lane in self.lanes:
+            if lane.name == owner:
+                lane.take_note(event, role)
+                break
+        else:
             return
-        if not role:
-            self.status = _STATUS[event.what]
-            self.failures += event.what is Lifecycle.WEATHER
-        elif event.what is Lifecycle.PARKED:
-            self._is_dead()
-        self.crashes += event.what is Lifecycle.CRASHED
-        if event.error is not None:
-            self.last_error = str(event.error) or type(event.error).__name__
+        if role and event.what is Lifecycle.PARKED:
+            stage_is_shared = role == "aggregator"
+            for lane in self.lanes if stage_is_shared else ():
+                lane.is_dead()
+            if stage_is_shared or len(self.lanes) == 1:
+                for book in self.keeper.books:
+                    book.ended()
 
-    def _is_dead(self) -> None:
-        """A stage is parked: what comes is not processed, so nothing may look alive."""
-        self.status = CollectorStatus.PARKED
-        for book in self.keeper.books:
-            book.ended()
-        for stream in self.session.statuses.values():
-            stream.state = StreamState.DOWN
 
-    def _pass_commands(self) -> None:
-        """Hand on what the protocol core asks for; a recording has nobody to do it."""
-        for command in self.session.take_commands():
-            if self.connection is not None:
-                self.commands.send_nowait(command)
+_BEST_LAST = ("failed", "idle", "down", "requested", "acknowledged", "live")
+
+
+def _rank(status: StreamStatus) -> int:
+    return _BEST_LAST.index(status.state.value)
 
 
 def make_line(
     name: str,
     rules: MarketRules,
-    streams: Sequence[Stream],
     settings: Settings,
-    *,
+    options: SessionOptions,
     overflow: Overflow,
-    discover: bool = False,
+    streams: Sequence[Stream] = (),
 ) -> Line:
-    """A line for `streams`, with its mailboxes; `overflow` is the policy of the first.
-
-    `name` has no blank in it. `discover` is for recordings, which don't say what was subscribed.
-    """
-    numbers = settings.numbers
-    session = make_session(rules, streams, connection=name, numbers=numbers, discover=discover)
-    commands, executed = trio.open_memory_channel[Command](COMMAND_ROOM)
+    """A line for `streams`, without lanes yet; `overflow` is the policy between connection and
+    parser."""
     return Line(
         name,
         rules,
-        session,
-        inputs=Mailbox(
-            f"{name} connection>parser",
-            lose=lose_inputs,
-            droppable=is_droppable,
-            max_bytes=settings.mailbox_bytes,
-            overflow=overflow,
-        ),
+        settings,
+        options,
+        overflow,
+        planned={stream.name: stream for stream in streams},
         bundles=Mailbox(
             f"{name} parser>aggregator",
             lose=lose_bundles("parser>aggregator"),
             max_bytes=settings.mailbox_bytes,
             overflow=Overflow.BLOCK,  # what waits is the parser, and frames queue before it
         ),
-        keeper=BookKeeper(
-            lambda: [status.stream for status in session.statuses.values()],
-            session.resync,
-            numbers,
-        ),
-        commands=commands,
-        executed=executed,
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -21,18 +20,18 @@ from farm.actors.mailbox import Mailbox, Overflow
 from farm.actors.sink import SinkActor
 from farm.actors.supervisor import Escalation, LifecycleEvent, Policy, Supervisor
 from farm.batch import Batch
-from farm.config import CollectorConfig
+from farm.config import FarmConfig
 from farm.entities import Gap
 from farm.errors import ConnectionLost, StorageFailed
-from farm.exchanges.plan import plan_connections
 from farm.exchanges.registry import rules_of
-from farm.exchanges.rules import MarketRules
-from farm.exchanges.session import Finished, Frames
-from farm.exchanges.streams import Stream
+from farm.exchanges.session import Frames
 from farm.groups import raise_sole_leaf
 from farm.monitor.feeds import FeedCounters
 from farm.pipeline.environment import Environment, Settings
-from farm.pipeline.line import Line, make_line
+from farm.pipeline.line import Line
+from farm.pipeline.listings import Listings
+from farm.pipeline.roster import Roster
+from farm.pipeline.sources import Sources
 from farm.pipeline.venues import Venues
 from farm.storage.directory import open_data_directory
 from farm.storage.parquet import ParquetStore
@@ -48,14 +47,14 @@ log = logging.getLogger("farm.pipeline")
 class Pipeline:
     """Everything that runs for one farm.
 
-    Its sources are the connections that `collectors` ask for, or a recording: then every edge
+    Its sources are the connections that a configuration asks for, or a recording: then every edge
     waits for room, since nothing upstream can starve.
     """
 
     def __init__(
         self,
         settings: Settings,
-        collectors: Sequence[CollectorConfig] = (),
+        config: FarmConfig | None = None,
         *,
         recording: tuple[Path, tuple[Exchange, Market] | None] | None = None,
         environment: Environment | None = None,
@@ -63,19 +62,21 @@ class Pipeline:
         self.settings = settings
         self.environment = environment or Environment()
         self.lines: list[Line] = []
+        self.rosters: list[Roster] = []
         self.feeds = FeedCounters()
         self.hub = Hub(self.feeds, lambda frames: self.unparsed.add(frames))
         self.store: ParquetStore | None = None
         self.unparsed = UnparsedStore()
         self.replay = None if recording is None else Replay(*recording, self._open_replayed)
         self.finished = trio.Event()
+        self.listings: Listings | None = None
         self._drained = False
         self._ended_at: Nanoseconds | None = None
-        self._collectors = collectors
+        self._config = config
         self._overflow = Overflow.DROP_OLDEST if recording is None else Overflow.BLOCK
         self._subscribers: dict[Outlet, Mailbox[Batch[Any]]] = {}
-        self._stages: trio.Nursery | None = None
-        self._sources: trio.CancelScope = trio.CancelScope()
+        self._sources: Sources | None = None
+        self._source_scope: trio.CancelScope = trio.CancelScope()
         self._supervisor = self._make_supervisor()
 
     # ------------------------------------------------------------------------------ life and death
@@ -113,37 +114,85 @@ class Pipeline:
 
     def stop(self) -> None:
         """End the sources, at once; the stages after them drain."""
-        self._sources.cancel()
+        self._source_scope.cancel()
 
     async def _run_lines(self, stack: AsyncExitStack, task_status: trio.TaskStatus[None]) -> None:
         failure: Exception | None = None
         async with trio.open_nursery() as stages:
-            self._stages = stages
+            sources = self._sources = Sources(
+                self.lines,
+                self.settings,
+                self._supervisor,
+                self.feeds,
+                self.hub.publish,
+                self.now,
+                stages,
+            )
             try:
-                await self._run_sources(stack, task_status)
+                await self._run_sources(sources, stack, stages, task_status)
             except Exception as error:  # noqa: BLE001 (raised again below, once all has flowed out)
                 failure = error
-            for line in self.lines:
-                line.inputs.put(Finished(self.now()))
-                line.inputs.close()
+            sources.end()
+            if self.listings is not None:
+                self.listings.close()
             stages.cancel_scope.deadline = self._grace()
         if stages.cancel_scope.cancelled_caught:
-            left = sum(len(line.inputs) + len(line.bundles) for line in self.lines)
+            left = sum(
+                len(line.bundles) + sum(len(lane.inputs) for lane in line.lanes)
+                for line in self.lines
+            )
             log.error("%d reads were not parsed within the grace period", left)
         if failure is not None:
             raise failure
 
-    async def _run_sources(self, stack: AsyncExitStack, task_status: trio.TaskStatus[None]) -> None:
-        with self._sources:
-            async with trio.open_nursery() as sources:
-                venues = Venues(self.environment, stack)
-                for collector in self._collectors:
-                    for line in self._open_lines(collector):
-                        connection = await venues.connect(line, collector)
-                        sources.start_soon(self._supervisor.run, connection)
+    async def _run_sources(
+        self,
+        sources: Sources,
+        stack: AsyncExitStack,
+        stages: trio.Nursery,
+        task_status: trio.TaskStatus[None],
+    ) -> None:
+        with self._source_scope:
+            async with trio.open_nursery() as nursery:
+                if self._config is not None:
+                    venues = Venues(self.environment, stack)
+                    sources.connect_in(nursery, venues)
+                    await self._start_collectors(self._config, sources, nursery, venues, stages)
                 if self.replay is not None:
-                    sources.start_soon(self._play, self.replay)
+                    nursery.start_soon(self._play, self.replay)
                 task_status.started()
+
+    async def _start_collectors(
+        self,
+        config: FarmConfig,
+        sources: Sources,
+        nursery: trio.Nursery,
+        venues: Venues,
+        stages: trio.Nursery,
+    ) -> None:
+        """Look up the symbols, and open the connections."""
+        self.rosters += [
+            Roster(f"collectors[{index}]", collector, sources, self.feeds)
+            for index, collector in enumerate(config.collectors)
+        ]
+        listings = self.listings = Listings(
+            config.instruments, self.settings, self.environment, self._supervisor, self.rosters
+        )
+        self.hub.listen(listings.take_note)
+        stages.start_soon(self._publish_news, listings)
+        await listings.open(nursery, venues)
+        taken: dict[str, str] = {}
+        for index, roster in enumerate(self.rosters):
+            await roster.start(taken)
+            listings.publish(roster, list(roster.symbols))
+            for line in roster.lines:
+                for stream in line.planned.values():
+                    taken[stream.feed] = f"collectors[{index}]"
+
+    async def _publish_news(self, listings: Listings) -> None:
+        """Publish what listings say, until they have ended."""
+        async for bundle in listings.news:
+            await self.hub.publish(bundle)
 
     def now(self) -> Nanoseconds:
         """The time of this run: the wall's, or the recording's; when it has ended, that of then."""
@@ -155,7 +204,7 @@ class Pipeline:
 
     def _grace(self) -> float:
         """When the next stage must be done: a recording that ended by itself has all the time."""
-        if self.replay is not None and not self._sources.cancel_called:
+        if self.replay is not None and not self._source_scope.cancel_called:
             return math.inf
         return trio.current_time() + self.settings.supervision.drain_seconds
 
@@ -215,47 +264,26 @@ class Pipeline:
         return Mailbox(edge, lose=lose_batches(edge), max_bytes=max_bytes)
 
     # ----------------------------------------------------------------------------------- the lines
-    def _open_lines(self, collector: CollectorConfig) -> list[Line]:
-        rules = rules_of(collector.exchange, collector.market)
-        return [
-            self._open_line(f"{rules.key}#{len(self.lines) + 1}", rules, streams)
-            for streams in plan_connections(collector.streams_of(), rules)
-        ]
-
     def _open_replayed(self, replayed: ReplayedLine) -> None:
+        assert self._sources is not None
         rules = rules_of(replayed.exchange, replayed.market)
-        line = self._open_line(replayed.name, rules, [], discover=True)
-        line.status = CollectorStatus.RUNNING
-        replayed.statuses = line.session.statuses
-
-    def _open_line(
-        self, name: str, rules: MarketRules, streams: Sequence[Stream], *, discover: bool = False
-    ) -> Line:
-        """Make a line and start what follows its source."""
-        line = make_line(
-            name, rules, streams, self.settings, overflow=self._overflow, discover=discover
-        )
-        self.lines.append(line)
-        for stream in streams:
-            self.feeds.expect(stream.feed)
-        assert self._stages is not None
-        for actor in line.actors(self.hub.publish):
-            self._stages.start_soon(self._supervisor.run, actor, name=actor.name)
-        return line
+        lane = self._sources.open_replayed(replayed.name, rules)
+        lane.status = CollectorStatus.RUNNING
+        replayed.statuses = lane.session.statuses
 
     async def _play(self, replay: Replay) -> None:
-        lines = {line.name: line for line in self.lines}
+        lanes = {line.name: line.lanes[0] for line in self.lines}
         for replayed, item in replay.inputs():
-            if replayed.name not in lines:
-                lines = {line.name: line for line in self.lines}
-            line = lines[replayed.name]
-            line.counters.connects = replayed.epoch
+            if replayed.name not in lanes:
+                lanes = {line.name: line.lanes[0] for line in self.lines}
+            lane = lanes[replayed.name]
+            lane.counters.connects = replayed.epoch
             if isinstance(item, Frames):
-                line.counters.frames += len(item.frames)
-                line.counters.nbytes += item.nbytes
-            await line.inputs.send(item)
-        for line in self.lines:
-            line.status = CollectorStatus.STOPPED
+                lane.counters.frames += len(item.frames)
+                lane.counters.nbytes += item.nbytes
+            await lane.inputs.send(item)
+        for lane in lanes.values():
+            lane.status = CollectorStatus.STOPPED
 
     def _make_supervisor(self) -> Supervisor:
         given = self.settings.supervision

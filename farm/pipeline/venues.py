@@ -2,75 +2,136 @@
 
 from __future__ import annotations
 
+import random
 import ssl
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import attrs
+
 from farm.actors.connection import ConnectionActor, Wiring
+from farm.actors.poll import PollActor
 from farm.actors.snapshots import SnapshotFetcher
 from farm.config import CollectorConfig
 from farm.exchanges.rules import MarketRules, Rate
+from farm.exchanges.streams import REST_ROUTE
 from farm.net.budget import Budget
 from farm.net.rest import RestClient
 from farm.net.tls import create_ssl_context
 from farm.pipeline.environment import Environment
-from farm.pipeline.line import Line
+from farm.pipeline.lane import Lane
 
 __all__ = ["Venues"]
 
+ROTATE_AT = (0.95, 0.985)
+"""When a connection is replaced, as shares of the venue's limit of its age: drawn between the two,
+so that connections which were opened together are not replaced together."""
+
+MICROSECONDS = "?timeUnit=MICROSECOND"
+
 
 class Venues:
-    """Connects lines with their venues. REST clients are closed with `stack`."""
+    """Connects lanes with their venues. REST clients are closed with `stack`."""
 
     def __init__(self, environment: Environment, stack: AsyncExitStack) -> None:
         self._environment = environment
         self._stack = stack
         self._budgets: dict[tuple[str, str], Budget] = {}
-        self._fetchers: dict[str, SnapshotFetcher] = {}
+        self._clients: dict[tuple[str, str, Path | None], RestClient] = {}
+        self._fetchers: dict[RestClient, SnapshotFetcher] = {}
 
-    async def connect(self, line: Line, collector: CollectorConfig) -> ConnectionActor:
-        """Give a line its connection actor."""
-        rules, environment, endpoints = line.rules, self._environment, collector.endpoints
-        ssl_context = _ssl_context(endpoints.ca_file)
-        url = (endpoints.ws or rules.ws_url) + rules.ws_path
-        wiring = Wiring(
-            mailbox=line.inputs,
-            commands=line.executed,
-            connect_budget=self._budget("connect", url, rules.connect_rate),
-            control_budget=_budget(f"{line.name} control", rules.control_rate),
-            fetcher=await self._fetcher(endpoints.rest or rules.rest_url, rules, ssl_context),
-            wall_clock=environment.wall_clock,
-            ssl_context=ssl_context,
-            open_stream=environment.open_stream,
-        )
-        line.connection = ConnectionActor(line.name, url, wiring, silence=rules.silence)
-        line.counters = line.connection.counters
-        return line.connection
+    async def connect(
+        self, lane: Lane, route: str, collector: CollectorConfig, on_rotate: Callable[[str], None]
+    ) -> None:
+        """Give a lane its source: a connection, or what polls in its place."""
+        if route == REST_ROUTE:
+            lane.source = await self._poller(lane, collector)
+        else:
+            lane.source = await self._connection(lane, route, collector, on_rotate)
+        lane.counters = lane.source.counters
 
-    async def _fetcher(
-        self, url: str, rules: MarketRules, ssl_context: ssl.SSLContext | None
-    ) -> SnapshotFetcher | None:
-        if not rules.snapshot_path:
-            return None
-        if url not in self._fetchers:
+    async def client(self, collector: CollectorConfig) -> RestClient:
+        """The REST client of a collector, shared by all that call the same host for its market."""
+        rules, endpoints = collector.rules, collector.endpoints
+        url = endpoints.rest or rules.rest_url
+        key = (rules.weight_pool, url, endpoints.ca_file)
+        if key not in self._clients:
             client = RestClient(
                 url,
-                budget=self._budget("weight", url, rules.rest_rate),
+                # Markets that share a budget have hosts of their own; an address of the user's
+                # own stands for all markets of the pool there.
+                budget=self._budget(
+                    rules.weight_pool,
+                    urlsplit(endpoints.rest or "").hostname or "",
+                    rules.rest_rate,
+                ),
                 used_weight_header=rules.used_weight_header,
-                ssl_context=ssl_context,
+                ssl_context=_ssl_context(endpoints.ca_file),
                 network_backend=self._environment.network_backend,
             )
-            await self._stack.enter_async_context(client)
-            self._fetchers[url] = SnapshotFetcher(client)
-        return self._fetchers[url]
+            self._clients[key] = await self._stack.enter_async_context(client)
+        return self._clients[key]
 
-    def _budget(self, what: str, url: str, rate: Rate) -> Budget:
-        """The budget of a host, shared by everything that calls it."""
-        key = (what, urlsplit(url).netloc)
+    async def _connection(
+        self, lane: Lane, route: str, collector: CollectorConfig, on_rotate: Callable[[str], None]
+    ) -> ConnectionActor:
+        rules, environment, endpoints = collector.rules, self._environment, collector.endpoints
+        url = (endpoints.ws or rules.ws_url) + rules.paths[route]
+        if collector.time_unit == "microsecond":
+            url += MICROSECONDS
+        wiring = Wiring(
+            mailbox=lane.inputs,
+            commands=lane.executed,
+            connect_budget=self._budget("connect", urlsplit(url).netloc, rules.connect_rate),
+            control_budget=_budget(f"{lane.name} control", rules.control_rate),
+            fetcher=await self._fetcher(collector) if rules.snapshot_path else None,
+            wall_clock=environment.wall_clock,
+            ssl_context=_ssl_context(endpoints.ca_file),
+            open_stream=environment.open_stream,
+            on_rotate=on_rotate,
+        )
+        return ConnectionActor(
+            lane.name,
+            url,
+            wiring,
+            silence=rules.silence,
+            rotate_after=_rotate_after(collector, rules, environment.rng),
+        )
+
+    async def _poller(self, lane: Lane, collector: CollectorConfig) -> PollActor:
+        rules = collector.rules.poll
+        assert rules is not None, f"{collector.rules.key} has nothing to poll"
+        if collector.poll_seconds is not None:
+            rules = attrs.evolve(rules, every=collector.poll_seconds)
+        return PollActor(
+            lane.name,
+            rules,
+            lambda: lane.streams,
+            await self.client(collector),
+            lane.inputs,
+            self._environment.wall_clock,
+        )
+
+    async def _fetcher(self, collector: CollectorConfig) -> SnapshotFetcher:
+        client = await self.client(collector)
+        if client not in self._fetchers:
+            self._fetchers[client] = SnapshotFetcher(client)
+        return self._fetchers[client]
+
+    def _budget(self, what: str, host: str, rate: Rate) -> Budget:
+        """The budget of an address at a host, shared by everything that calls it."""
+        key = (what, host)
         if key not in self._budgets:
             self._budgets[key] = _budget(" ".join(key), rate)
         return self._budgets[key]
+
+
+def _rotate_after(collector: CollectorConfig, rules: MarketRules, rng: random.Random) -> float:
+    if collector.rotate_seconds is not None:
+        return collector.rotate_seconds
+    return float("inf") if rules.max_age is None else rules.max_age * rng.uniform(*ROTATE_AT)
 
 
 def _budget(name: str, rate: Rate) -> Budget:

@@ -42,6 +42,7 @@ def idle(**changes: Any) -> dict[str, Any]:
             {**binance, "streams": ["trade", "quote"], "endpoints": NOWHERE},
             {**bybit, "streams": ["trade", "book", "book:50"], "endpoints": NOWHERE},
         ],
+        "instruments": {"start_seconds": 0},
         **changes,
     }
 

@@ -4,7 +4,7 @@ import json
 
 import trio
 
-from farm import open_farm
+from farm import Farm, FeedStats, open_farm
 from farm.testing import FakeBinance, MarketSimulator, Recorded, open_fake
 from farm.types import Exchange, Market
 from tests.farms import collector, feed, until
@@ -23,10 +23,12 @@ async def test_every_configured_feed_is_listed_from_the_start() -> None:
     async with open_fake(FakeBinance([], symbols=["BTCUSDT"])) as venue:
         one = collector("binance", "spot", ["BTCUSDT"], ["trade", "kline:1m", "book:20"], venue)
         async with open_farm({"collectors": [one]}) as farm:
-            await until(lambda: {f.state for f in farm.stats().feeds} == {"acknowledged"})
+            await until(lambda: {f.state for f in farm.stats().feeds} == {"acknowledged", ""})
             stats = farm.stats()
-    assert [f.feed.split("/")[-1] for f in stats.feeds] == ["book:20", "kline:1m", "trade"]
-    assert {(f.events, f.gaps, f.last_time, f.lag_ms, f.rate) for f in stats.feeds} == {
+    specs = ["book:20", "instrument", "kline:1m", "trade"]
+    assert [f.feed.split("/")[-1] for f in stats.feeds] == specs
+    collected = [f for f in stats.feeds if f.state]
+    assert {(f.events, f.gaps, f.last_time, f.lag_ms, f.rate) for f in collected} == {
         (0, 0, None, None, None)
     }
     book = feed(stats, "binance/spot/BTCUSDT/book:20").book
@@ -60,19 +62,23 @@ async def test_figures_of_a_feed_and_of_its_connection() -> None:
     assert json.loads(json.dumps(stats.to_dict()))["totals"]["events"] == stats.totals.events
 
 
+def trades(farm: Farm) -> FeedStats:
+    return feed(farm.stats(), "binance/spot/BTCUSDT/trade")
+
+
 async def test_a_feed_of_a_dead_connection_is_down_and_its_rate_falls() -> None:
     async with open_fake(fake()) as venue:
         one = collector("binance", "spot", ["BTCUSDT"], ["trade"], venue)
         async with open_farm({"collectors": [one]}) as farm:
             await until(lambda: farm.stats().totals.events > 20)
             venue.kill()
-            await until(lambda: farm.stats().feeds[0].state == "down")
+            await until(lambda: trades(farm).state == "down")
             assert farm.stats().connections[0].status != "running"
-            before = farm.stats().feeds[0].rate
+            before = trades(farm).rate
             assert before is not None
             await trio.sleep(0.1)
-            after = farm.stats().feeds[0].rate
+            after = trades(farm).rate
             assert after is not None
             assert after < before
-        assert farm.stats().feeds[0].gaps == 1  # down until the end
+        assert trades(farm).gaps == 1  # down until the end
         assert farm.stats() == farm.stats()  # time stands still once the farm has ended

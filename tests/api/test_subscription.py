@@ -8,7 +8,7 @@ from farm import Gap, Quote, Trade, open_farm
 from farm.testing import FakeBinance, Flood, MarketSimulator, Recorded, open_fake
 from farm.types import Exchange, Market
 from tests.effort import runs
-from tests.farms import collector, until
+from tests.farms import collector, feed, until
 
 SYMBOLS = ["BTCUSDT", "ETHUSDT"]
 
@@ -79,7 +79,8 @@ async def test_gaps_of_a_slow_reader_come_inline_where_they_are_wanted() -> None
         ):
             await fake.finished.wait()
             sent = fake.sent["btcusdt@trade"]
-            await until(lambda: sum(feed.events for feed in farm.stats().feeds) == sent)
+            name = "binance/spot/BTCUSDT/trade"
+            await until(lambda: feed(farm.stats(), name).events == sent)
             first = await slow.receive()
             assert first.kind is Gap
             (gap,) = first.rows

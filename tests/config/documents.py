@@ -16,12 +16,20 @@ from farm.config import (
     ConfigErrors,
     Endpoints,
     FarmConfig,
+    InstrumentsConfig,
     StorageConfig,
     SupervisionConfig,
     load_config,
 )
 
-TABLES = (FarmConfig, CollectorConfig, Endpoints, SupervisionConfig, StorageConfig)
+TABLES = (
+    FarmConfig,
+    CollectorConfig,
+    Endpoints,
+    InstrumentsConfig,
+    SupervisionConfig,
+    StorageConfig,
+)
 FIELD_NAMES = sorted({field.name for table in TABLES for field in attrs.fields(table)})
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from farm.config import load_config
 from farm.config.schema import config_schema
+from farm.exchanges.registry import MARKETS, rules_of
+from farm.types import Exchange, Market
 from tests.config.documents import FIELD_NAMES, collector, document, faults
 
 
@@ -33,6 +35,7 @@ _TYPES: dict[str, Any] = {
     "string": str,
     "integer": int,
     "number": int | float,
+    "boolean": bool,
 }
 
 
@@ -43,10 +46,13 @@ def _applies(kind: Any, rule: Callable[[Any, Any], bool]) -> Callable[[Any, Any]
 
 _KEYWORDS: dict[str, Callable[[Any, Any], bool]] = {
     **dict.fromkeys(("$schema", "title", "description", "default"), lambda _, value: True),
-    "type": lambda kind, v: isinstance(v, _TYPES[kind]) and not isinstance(v, bool),
+    "type": lambda kind, v: (
+        isinstance(v, _TYPES[kind]) and (kind == "boolean" or not isinstance(v, bool))
+    ),
     "enum": lambda known, v: v in known,
     "const": lambda known, v: bool(v == known),
     "pattern": _applies(str, lambda pattern, v: re.search(pattern, v) is not None),
+    "maximum": _applies(int | float, lambda most, v: v <= most),
     "minimum": _applies(int | float, lambda least, v: v >= least),
     "exclusiveMinimum": _applies(int | float, lambda bound, v: v > bound),
     "minItems": _applies(list, lambda least, v: len(v) >= least),
@@ -68,6 +74,28 @@ GOOD: list[dict[str, Any]] = [
     document(collectors=[collector(exchange="bybit", market="linear", streams=["book:50"])]),
     document(collectors=[collector(endpoints={"ws": "wss://h:1", "rest": "http://[::1]/x"})]),
     document(collectors=[collector(symbols=["币安人生USDT", "BTCUSDT_260925"])]),
+    document(collectors=[collector(symbols=["*USDT", "BTCUSDT_??????"])]),
+    document(instruments={"check": False, "refresh_seconds": 0.5, "start_seconds": 0}),
+    document(collectors=[collector(lanes=4, time_unit="microsecond", rotate_seconds=1)]),
+    document(collectors=[collector(streams=["book"], snapshot_levels=5000)]),
+    *(document(collectors=[collector(market=market)]) for market in ("usdm", "coinm")),
+    *(
+        document(collectors=[collector(exchange="bybit", market=market)])
+        for market in ("spot", "linear", "inverse", "option")
+    ),
+    document(
+        collectors=[
+            collector(
+                market="usdm",
+                streams=["trade", "continuous_kline:perpetual:1m", "open_interest"],
+                market_streams=["mark_price", "liquidation", "contract_info"],
+                poll_seconds=1,
+            )
+        ]
+    ),
+    document(
+        collectors=[{"exchange": "binance", "market": "coinm", "market_streams": ["quote"]}],
+    ),
 ]
 
 
@@ -86,8 +114,8 @@ BAD: list[dict[str, Any]] = [
     document(collectors=[{}]),
     document(collectors=[collector(exchange="kraken")]),
     document(collectors=[collector(market="linear")]),
+    document(collectors=[collector(market="swap")]),
     document(collectors=[collector(exchange="bybit", market="usdm")]),
-    document(collectors=[collector(symbols=[])]),
     document(collectors=[collector(symbols=["A", "A"])]),
     document(collectors=[collector(symbols=["btcusdt"])]),
     document(collectors=[collector(symbols=["BTC/USDT"])]),
@@ -99,7 +127,34 @@ BAD: list[dict[str, Any]] = [
     document(collectors=[collector(endpoints={"ws": "http://h"})]),
     document(collectors=[collector(endpoints={"rest": "http://"})]),
     document(collectors=[collector(endpoints={"host": "h"})]),
+    document(collectors=[collector(lanes=0)]),
+    document(collectors=[collector(lanes=5)]),
+    document(collectors=[collector(lanes=True)]),
+    document(collectors=[collector(time_unit="second")]),
+    document(collectors=[collector(snapshot_levels=0)]),
+    document(collectors=[collector(snapshot_levels=1.5)]),
+    document(collectors=[collector(market="usdm", poll_seconds=0.5)]),
+    document(collectors=[collector(rotate_seconds=0)]),
+    document(collectors=[collector(market_streams=["mark_price"])]),
+    document(collectors=[collector(market_streams=["mini_ticker", "mini_ticker"])]),
+    document(collectors=[collector(market="usdm", market_streams=["trade"])]),
+    document(collectors=[collector(exchange="bybit", market_streams=["ticker"])]),
+    document(instruments={"check": 1}),
+    document(instruments={"refresh_seconds": 0}),
+    document(instruments={"start_seconds": -1}),
+    document(instruments={"refresh": 1}),
 ]
+
+
+SEEN_BY_LOAD_CONFIG_ALONE: list[dict[str, Any]] = [
+    document(collectors=[collector(symbols=[])]),
+    document(collectors=[collector(market="usdm", time_unit="microsecond")]),
+    document(collectors=[collector(snapshot_levels=5001)]),
+    document(collectors=[collector(streams=["book"], endpoints={"ws": "ws://h"})]),
+    document(collectors=[collector(market="usdm", streams=["ticker"], market_streams=["ticker"])]),
+    document(collectors=[collector(), collector()]),
+]
+"""The schema's module says so: what holds between several values only load_config checks."""
 
 
 @pytest.mark.parametrize("good", GOOD)
@@ -112,6 +167,27 @@ def test_the_schema_accepts_what_load_config_accepts(good: dict[str, Any]) -> No
 def test_the_schema_refuses_what_load_config_refuses(bad: dict[str, Any]) -> None:
     assert faults(bad)
     assert not accepts(config_schema(), bad)
+
+
+@pytest.mark.parametrize("bad", SEEN_BY_LOAD_CONFIG_ALONE)
+def test_what_holds_between_values_is_for_load_config_to_see(bad: dict[str, Any]) -> None:
+    assert faults(bad)
+    assert accepts(config_schema(), bad)
+
+
+@pytest.mark.parametrize(("exchange", "market"), MARKETS)
+def test_the_schema_names_the_streams_of_each_market(exchange: Exchange, market: Market) -> None:
+    conditions = {"exchange": {"const": exchange.value}, "market": {"const": market.value}}
+    parts = config_schema()["properties"]["collectors"]["items"]["allOf"]
+    (named,) = [
+        part["then"]["properties"] for part in parts if part["if"]["properties"] == conditions
+    ]
+    table = rules_of(exchange, market).streams
+    assert named == {
+        "streams": {"items": {"enum": table.specs}},
+        "market_streams": {"items": {"enum": table.market_specs}},
+    }
+    assert bool(table.market_specs) is (exchange is Exchange.BINANCE)
 
 
 def test_the_schema_is_json_and_describes_every_field() -> None:
@@ -137,8 +213,13 @@ def test_the_schemas_defaults_are_the_classes_own() -> None:
     one = properties["collectors"]["items"]["properties"]
     assert "default" not in one["exchange"]
     assert one["streams"]["default"] == ["trade"]
+    assert one["market_streams"]["default"] == one["symbols"]["default"] == []
+    assert (one["lanes"]["default"], one["time_unit"]["default"]) == (1, "millisecond")
+    assert one["time_unit"]["enum"] == ["millisecond", "microsecond"]
+    for name in ("snapshot_levels", "poll_seconds", "rotate_seconds"):
+        assert "default" not in one[name]  # absent is what None is in TOML
     assert properties["numbers"]["default"] == "float"
-    tables = ("supervision", "storage")
+    tables = ("supervision", "storage", "instruments")
     written = {
         name: {key: entry["default"] for key, entry in properties[name]["properties"].items()}
         for name in tables

@@ -45,6 +45,7 @@ def test_missing_keys() -> None:
     found = faults({"collectors": [collector(), {}]})
     assert set(found) == {f"collectors[1].{key}" for key in ("exchange", "market", "symbols")}
     assert found["collectors[1].exchange"] == "is missing. The venue to collect from."
+    assert found["collectors[1].symbols"] == "is empty: name symbols, or market_streams"
 
 
 @pytest.mark.parametrize(
@@ -93,6 +94,12 @@ def test_missing_keys() -> None:
             "supervision.escalate",
             "unknown value 'prak'; did you mean 'park'? possible: 'raise', 'park'",
         ),
+        ({"instruments": False}, "instruments", "expected a table, got the boolean false"),
+        (
+            {"instruments": {"refresh_seconds": True}},
+            "instruments.refresh_seconds",
+            "expected a finite number, got the boolean true",
+        ),
         (
             {"supervision": {"escalate": ["park"]}},
             "supervision.escalate",
@@ -106,11 +113,34 @@ def test_wrong_types(changes: dict[str, Any], path: str, message: str) -> None:
     assert faults(lambda: FarmConfig([made], **changes)) == {path: message}
 
 
-def test_a_boolean_is_no_integer() -> None:
-    """No field is a boolean yet; cattrs by itself would take 1 for true."""
-    assert structure(True, bool) is True
-    with pytest.raises(ConfigError, match="expected a boolean, got the integer 1"):
-        structure(1, bool)
+@pytest.mark.parametrize(("value", "kind"), [(1, "integer 1"), ("yes", "string 'yes'")])
+def test_what_is_no_boolean_is_not_taken_for_one(value: Any, kind: str) -> None:
+    """cattrs by itself would take either for true."""
+    path, message = "instruments.check", f"expected a boolean, got the {kind}"
+    assert faults(document(instruments={"check": value})) == {path: message}
+    with pytest.raises(ConfigError, match=message):
+        structure(value, bool)
+    assert load_config(document(instruments={"check": False})).instruments.check is False
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("market_streams", "mark_price", "expected a list, got the string 'mark_price'; write "),
+        ("lanes", 2.0, "expected an integer, got the float 2.0"),
+        ("lanes", True, "expected an integer, got the boolean true"),
+        ("snapshot_levels", "all", "expected an integer, got the string 'all'"),
+        ("poll_seconds", "1 min", "expected a finite number, got the string '1 min'"),
+        ("rotate_seconds", float("inf"), "expected a finite number, got the float inf"),
+        ("time_unit", "ms", "unknown value 'ms'; possible: 'millisecond', 'microsecond'"),
+        ("time_unit", "us", "unknown value 'us'; possible: 'millisecond', 'microsecond'"),
+        ("time_unit", 1, "expected one of 'millisecond', 'microsecond', got the integer 1"),
+    ],
+)
+def test_wrong_types_in_a_collector(name: str, value: Any, message: str) -> None:
+    [(path, found)] = of_collector(**{name: value}).items()
+    assert path == f"collectors[0].{name}"
+    assert found.startswith(message)
 
 
 def test_lists_of_the_wrong_type() -> None:
@@ -135,8 +165,16 @@ def test_everything_is_reported_at_once() -> None:
         {
             "collectors": [
                 collector(symbols=[7], streams=["trade", "kline:7m"], surplus=1),
-                collector(market="usdm", endpoints={"ws": 7, "rest": "ftp://h"}),
+                collector(market="swap", endpoints={"ws": 7, "rest": "ftp://h"}),
+                collector(
+                    market="usdm",
+                    market_streams=["trade", 7],
+                    lanes=0,
+                    time_unit="second",
+                    poll_seconds="often",
+                ),
             ],
+            "instruments": {"check": 1, "start_seconds": -1},
             "numbers": "exact",
             "supervision": {"period": "x", "backoff_cap": 0.1},
             "mailbox_bytes": 0,
@@ -149,6 +187,12 @@ def test_everything_is_reported_at_once() -> None:
         "collectors[1].market",
         "collectors[1].endpoints.ws",
         "collectors[1].endpoints.rest",
+        "collectors[2].market_streams[1]",
+        "collectors[2].lanes",
+        "collectors[2].time_unit",
+        "collectors[2].poll_seconds",
+        "instruments.check",
+        "instruments.start_seconds",
         "numbers",
         "supervision.period",
         "supervision.backoff_cap",
@@ -193,7 +237,10 @@ def test_a_good_document_with_one_piece_of_junk(data: st.DataObject) -> None:
     """Either it is still good, or the fault lies where the junk was put."""
     good = collector(streams=["trade"], endpoints={"ws": "ws://h", "rest": "http://h"})
     whole = document(
-        collectors=[good], storage={"flush_rows": 1}, supervision={"period": 1, "backoff_cap": 50}
+        collectors=[good],
+        storage={"flush_rows": 1},
+        supervision={"period": 1, "backoff_cap": 50},
+        instruments={"check": True},
     )
     places = [
         (whole, "numbers"),
@@ -206,6 +253,14 @@ def test_a_good_document_with_one_piece_of_junk(data: st.DataObject) -> None:
         (good, "market"),
         (good, "symbols"),
         (good, "streams"),
+        (good, "market_streams"),
+        (good, "lanes"),
+        (good, "time_unit"),
+        (good, "snapshot_levels"),
+        (good, "poll_seconds"),
+        (good, "rotate_seconds"),
+        (whole["instruments"], "check"),
+        (whole["instruments"], "refresh_seconds"),
         (good["endpoints"], "ws"),
         (good["endpoints"], "ca_file"),
     ]

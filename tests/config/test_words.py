@@ -9,8 +9,12 @@ from tests.config.documents import document, faults
 
 
 def test_stream_specs_help() -> None:
+    frames = "1m,3m,5m,15m,30m,1h,2h,4h,6h,12h,1d,1w,1M"
     assert stream_specs_help(Exchange.BYBIT, Market.LINEAR) == (
-        "trade, quote, book, book:{50,200,1000}, kline:{1m,3m,5m,15m,30m,1h,2h,4h,6h,12h,1d,1w,1M}"
+        f"trade, quote, book, book:{{50,200,1000,full}}, kline:{{{frames}}}, ticker, liquidation"
+    )
+    assert stream_specs_help(Exchange.BYBIT, Market.OPTION) == (
+        "trade, book, book:{25,100}, ticker"
     )
     with pytest.raises(KeyError):
         stream_specs_help(Exchange.BINANCE, Market.OPTION)
@@ -23,7 +27,8 @@ def test_values_are_shown_shortly() -> None:
 
 def test_known_values_are_those_that_farm_speaks() -> None:
     assert known_values(Exchange) == ["binance", "bybit"]
-    assert known_values(Market) == ["spot", "linear"]
+    markets = ["spot", "usdm", "coinm", "linear", "inverse", "option"]
+    assert known_values(Market) == markets
     assert known_values(NumberMode) == ["float", "decimal"]
 
 

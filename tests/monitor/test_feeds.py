@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
+import attrs
 import pytest
 
 from farm.batch import Batch
 from farm.bundle import Bundle
-from farm.entities import BookUpdate, Event, Gap, Kline
+from farm.entities import (
+    AggTrade,
+    BookUpdate,
+    ContinuousKline,
+    ContractInfo,
+    Event,
+    Gap,
+    Instrument,
+    Kline,
+    Liquidation,
+    MarkPrice,
+    MiniTicker,
+    OpenInterest,
+    SpentIds,
+    Ticker,
+)
 from farm.monitor.feeds import FeedCounters, FeedCounts
 from farm.types import BookVerdict, Exchange, GapCause, GapUnit, Market, TimeFrame
 from tests.storage.events import NOON, ORIGIN, quote, trade, trades
+
+E = TypeVar("E", bound=Event)
 
 SPOT = (Exchange.BINANCE, Market.SPOT, "BTCUSDT")
 
@@ -27,6 +45,18 @@ def kline(interval: TimeFrame) -> Kline:
         *SPOT, interval, 0, 1, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, None, None, None, None, None, True,
         NOON, NOON, NOON, 0,
     )  # fmt: skip
+
+
+def continuous(contract: str, interval: TimeFrame, pair: str = "BTCUSDT") -> ContinuousKline:
+    fields = {field.name: getattr(kline(interval), field.name) for field in attrs.fields(Kline)}
+    return ContinuousKline(**fields | {"symbol": pair, "contract_type": contract})
+
+
+def blank(kind: type[E], symbol: str = "BTCUSDT", **more: Any) -> E:
+    """An event of which only its place is looked at."""
+    fields: dict[str, Any] = {field.name: None for field in attrs.fields(kind)}
+    place = {"exchange": SPOT[0], "market": SPOT[1], "symbol": symbol, "receive_time": NOON}
+    return kind(**fields | place | more)
 
 
 def gap(feed: str) -> Gap:
@@ -66,11 +96,82 @@ def test_events_count_by_feed_with_their_times() -> None:
             {"BTCUSDT/kline:1m": 2, "BTCUSDT/kline:1M": 1},
         ),
         ([quote(0)], {"BTCUSDT/quote": 1}),
+        (
+            [
+                continuous("perpetual", TimeFrame.M1),
+                continuous("current_quarter", TimeFrame.M1),
+                continuous("perpetual", TimeFrame.MO1),
+                continuous("perpetual", TimeFrame.M1),
+                continuous("perpetual", TimeFrame.M1, "ETHUSDT"),
+            ],
+            {
+                "BTCUSDT/continuous_kline:perpetual:1m": 2,
+                "BTCUSDT/continuous_kline:current_quarter:1m": 1,
+                "BTCUSDT/continuous_kline:perpetual:1M": 1,
+                "ETHUSDT/continuous_kline:perpetual:1m": 1,
+            },
+        ),
+        (
+            [blank(MiniTicker, symbol) for symbol in ("A", "B", "A")],
+            {"A/mini_ticker": 2, "B/mini_ticker": 1},
+        ),
+        *(
+            (
+                [blank(kind, "A"), blank(kind, "A"), blank(kind, "B")],
+                {f"A/{word}": 2, f"B/{word}": 1},
+            )
+            for kind, word in [
+                (AggTrade, "agg_trade"),
+                (MarkPrice, "mark_price"),
+                (Liquidation, "liquidation"),
+                (OpenInterest, "open_interest"),
+                (Ticker, "ticker"),
+                (ContractInfo, "contract_info"),
+                (Instrument, "instrument"),
+                (SpentIds, "spent_ids"),
+            ]
+        ),
     ],
 )
 def test_what_tells_feeds_of_a_kind_apart(rows: list[Event], names: dict[str, int]) -> None:
     feeds = counted(Batch.of(rows))
     assert {name: feed.events for name, feed in feeds.items()} == names
+
+
+def test_candles_of_a_contract_and_of_its_pair_are_two_feeds() -> None:
+    feeds = counted(
+        Batch.of([kline(TimeFrame.M1)]), Batch.of([continuous("perpetual", TimeFrame.M1)])
+    )
+    assert {name: feed.events for name, feed in feeds.items()} == {
+        "BTCUSDT/kline:1m": 1,
+        "BTCUSDT/continuous_kline:perpetual:1m": 1,
+    }
+
+
+def test_ids_spent_without_a_trade_are_no_trades() -> None:
+    spent = blank(SpentIds, first_id=3, last_id=5, receive_time=NOON + 7, exchange_time=NOON)
+    feeds = counted(trades([1, 2]), Batch.of([spent]))
+    assert feeds["BTCUSDT/trade"].events == 2
+    assert feeds["BTCUSDT/trade"].last_time == NOON + 2
+    assert feeds["BTCUSDT/spent_ids"] == FeedCounts(
+        "binance/spot/BTCUSDT/spent_ids", 1, 0, NOON + 7, NOON + 7, 7
+    )
+
+
+def test_a_stream_of_the_whole_market_counts_by_the_symbols_in_it() -> None:
+    rows = [blank(MarkPrice, f"S{number}") for number in range(300)]
+    feeds = counted(Batch.of(rows), Batch.of(rows[:100]))
+    assert len(feeds) == 300
+    assert [feed.events for feed in feeds.values()] == [2] * 100 + [1] * 200
+
+
+def test_a_feed_that_ended_is_the_feed_that_comes_again() -> None:
+    counters = FeedCounters()
+    name = "binance/spot/BTCUSDT/trade"
+    counters.count(Bundle(ORIGIN, 1, NOON, [trades([0])]))
+    counters.expect(name).ended = "removed"
+    counters.count(Bundle(ORIGIN, 2, NOON, [trades([1])]))
+    assert (counters.feeds[name].events, counters.feeds[name].ended) == (2, "removed")
 
 
 def test_one_symbol_on_two_markets_is_two_feeds() -> None:

@@ -23,6 +23,7 @@ from farm import (
     Gap,
     GapCause,
     GapUnit,
+    Instrument,
     Kline,
     Market,
     Quote,
@@ -63,7 +64,7 @@ class Kept:
 
 
 async def keep(farm: Farm, kept: Kept, task_status: trio.TaskStatus[None]) -> None:
-    specs = {feed.feed.split("/")[3].split(":")[0] for feed in farm.stats().feeds}
+    specs = {feed.feed.split("/")[3].split(":")[0] for feed in farm.stats().feeds if feed.state}
     kinds = [EVENT_KINDS[DataType(spec)] for spec in specs]
     async with farm.subscribe(*kinds, Gap) as batches:
         task_status.started()
@@ -184,9 +185,12 @@ async def test_a_lost_delta_resyncs_that_topic_alone() -> None:
     async with open_fake(fake):
         config = {"collectors": [collector("bybit", "linear", LINEAR, ["trade", "book"], fake)]}
         kept, stats, verdicts = await collect(config, [fake])
-    (gap,) = kept.of(Gap)
-    assert (gap.symbol, gap.cause) == ("ETHUSDT", GapCause.SEQUENCE_BREAK)
+    gap, rest = kept.of(Gap)
+    for one in (gap, rest):
+        assert (one.symbol, one.cause) == ("ETHUSDT", GapCause.SEQUENCE_BREAK)
     assert gap.first_id == gap.last_id == json.loads(lost.text)["data"]["u"]
+    assert rest.unit is GapUnit.UNKNOWN  # what came between the break and the new snapshot
+    assert rest.start_time == gap.end_time
     others = [u for u in kept.of(BookUpdate) if u.symbol != "ETHUSDT"]
     assert {update.verdict for update in others} == {BookVerdict.VERIFIED}
     assert set(verdicts.values()) == {BookVerdict.VERIFIED}
@@ -272,7 +276,8 @@ async def test_odd_frames_are_kept_and_the_connection_stays(tmp_path: Path) -> N
         one = collector("binance", "spot", ["BTCUSDT"], ["trade"], fake)
         async with open_farm({"collectors": [one], "data": str(tmp_path)}) as farm:
             await nursery.start(keep, farm, kept)
-            await until(lambda: farm.stats().feeds[0].state == "acknowledged")
+            name = "binance/spot/BTCUSDT/trade"
+            await until(lambda: feed(farm.stats(), name).state == "acknowledged")
             for text in [fine[0], *odd, fine[1]]:
                 fake.inject("btcusdt@trade", text)
             await until(lambda: len(kept.of(Trade)) == 2)
@@ -285,8 +290,9 @@ async def test_odd_frames_are_kept_and_the_connection_stays(tmp_path: Path) -> N
         "binance/spot tradeOfTomorrow": 1,
         "binance/spot somethingElse": 1,
     }
-    (gap,) = kept.of(Gap)  # the malformed frame may have been a trade
+    gap, hole = kept.of(Gap)  # the malformed frame may have been a trade, and one is missing
     assert (gap.cause, gap.size, gap.unit) == (GapCause.QUARANTINE, 1, GapUnit.FRAMES)
+    assert (hole.cause, hole.first_id, hole.last_id) == (GapCause.SEQUENCE_BREAK, 2, 2)
     files = list((tmp_path / "_unparsed").rglob("*.jsonl"))
     texts = [json.loads(line)["raw"] for file in files for line in file.read_text().splitlines()]
     assert texts == odd
@@ -385,4 +391,6 @@ async def test_stored_rows_are_the_published_ones(tmp_path: Path, numbers: str) 
         stored = [row for batch in read_batches(tmp_path, kind) for row in batch]
         assert stored == kept.of(kind)
         assert stored
-    assert farm.stats().rows_written == len(kept.rows)
+    terms = [row for batch in read_batches(tmp_path, Instrument) for row in batch]
+    assert [(row.symbol, row.valid_from > 0) for row in terms] == [("BTCUSDT", True)]
+    assert farm.stats().rows_written == len(kept.rows) + len(terms)

@@ -1,41 +1,57 @@
+"""What connections to one venue share, and the sources that venues give to lanes."""
+
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from typing import Any
 
+from farm.actors.connection import ConnectionActor
 from farm.actors.mailbox import Overflow
+from farm.actors.poll import PollActor
 from farm.config import CollectorConfig, Endpoints
 from farm.exchanges.registry import rules_of
-from farm.pipeline import Environment, Settings
-from farm.pipeline.line import make_line
-from farm.pipeline.venues import Venues
+from farm.exchanges.streams import REST_ROUTE
+from farm.pipeline import Environment, Lane, Settings
+from farm.pipeline.lane import SessionOptions, make_lane
+from farm.pipeline.venues import ROTATE_AT, Venues
 from farm.types import Exchange, Market
-from tests.pipeline.test_line import line
 
 NOWHERE = Endpoints(ws="ws://127.0.0.1:9", rest="http://127.0.0.1:9")
 ELSEWHERE = Endpoints(ws="ws://127.0.0.2:9", rest="http://127.0.0.2:9")
 
 
-def collector(endpoints: Endpoints) -> CollectorConfig:
-    return CollectorConfig("binance", "spot", ["BTCUSDT"], endpoints=endpoints)
+def collector(
+    endpoints: Endpoints = NOWHERE, exchange: str = "binance", market: str = "spot", **more: Any
+) -> CollectorConfig:
+    return CollectorConfig(exchange, market, ["BTCUSDT"], endpoints=endpoints, **more)
 
 
-async def wiring_of(venues: Venues, endpoints: Endpoints) -> Any:
-    connection = await venues.connect(line(), collector(endpoints))
-    return connection._wiring
+def lane(config: CollectorConfig) -> Lane:
+    name = f"{config.rules.key}#1"
+    return make_lane(name, config.rules, [], Settings(), SessionOptions(), Overflow.DROP_OLDEST)
+
+
+async def source_of(venues: Venues, config: CollectorConfig, route: str = "") -> Any:
+    one = lane(config)
+    await venues.connect(one, route, config, lambda _reason: None)
+    return one.source
+
+
+async def wiring_of(venues: Venues, config: CollectorConfig, route: str = "") -> Any:
+    return (await source_of(venues, config, route))._wiring
 
 
 async def test_connections_to_one_address_share_its_budgets() -> None:
     async with AsyncExitStack() as stack:
         venues = Venues(Environment(), stack)
-        first, second = [await wiring_of(venues, NOWHERE) for _ in range(2)]
-        other = await wiring_of(venues, ELSEWHERE)
+        first, second = [await wiring_of(venues, collector()) for _ in range(2)]
+        other = await wiring_of(venues, collector(ELSEWHERE))
     assert first.connect_budget is second.connect_budget
     assert first.connect_budget is not other.connect_budget
     assert first.fetcher is second.fetcher
     assert first.fetcher is not other.fetcher
     assert first.control_budget is not second.control_budget  # counted by connection
-    rules = rules_of(collector(NOWHERE).exchange, collector(NOWHERE).market)
+    rules = collector().rules
     assert first.connect_budget.limit == rules.connect_rate.limit
     assert first.fetcher._client.budget.limit == rules.rest_rate.limit
 
@@ -43,10 +59,59 @@ async def test_connections_to_one_address_share_its_budgets() -> None:
 async def test_markets_on_one_host_share_its_budget_of_connections() -> None:
     async with AsyncExitStack() as stack:
         venues = Venues(Environment(), stack)
-        limits = set()
-        for market in ("spot", "linear"):
-            rules = rules_of(Exchange.BYBIT, Market(market))
-            one = make_line(market, rules, [], Settings(), overflow=Overflow.DROP_OLDEST)
-            config = CollectorConfig("bybit", market, ["BTCUSDT"], endpoints=NOWHERE)
-            limits.add(id((await venues.connect(one, config))._wiring.connect_budget))
+        limits = {
+            id((await wiring_of(venues, collector(NOWHERE, "bybit", market))).connect_budget)
+            for market in ("spot", "linear")
+        }
     assert len(limits) == 1
+
+
+async def test_the_two_futures_markets_share_one_rest_weight_and_spot_has_its_own() -> None:
+    live = Endpoints()
+    async with AsyncExitStack() as stack:
+        venues = Venues(Environment(), stack)
+        for endpoints in (live, NOWHERE):
+            spot, usdm, coinm = [
+                (await venues.client(collector(endpoints, market=market))).budget
+                for market in ("spot", "usdm", "coinm")
+            ]
+            assert usdm is coinm
+            assert spot is not usdm
+            assert (spot.limit, usdm.limit) == (6000, 2400)
+
+
+async def test_each_route_has_its_path_and_microseconds_are_asked_for_in_it() -> None:
+    async with AsyncExitStack() as stack:
+        venues = Venues(Environment(), stack)
+        usdm = collector(market="usdm")
+        paths = {
+            route: (await source_of(venues, usdm, route))._url.removeprefix("ws://127.0.0.1:9")
+            for route in usdm.rules.paths
+        }
+        assert paths == {"public": "/public/stream", "market": "/market/stream"}
+        precise = await source_of(venues, collector(time_unit="microsecond"))
+        assert precise._url.endswith("/stream?timeUnit=MICROSECOND")
+
+
+async def test_a_connection_is_replaced_before_the_venue_ends_it() -> None:
+    async with AsyncExitStack() as stack:
+        venues = Venues(Environment(), stack)
+        ages = {(await source_of(venues, collector()))._rotate_after for _ in range(20)}
+        day = rules_of(Exchange.BINANCE, Market.SPOT).max_age
+        assert day == 86_400
+        assert all(day * ROTATE_AT[0] <= age <= day * ROTATE_AT[1] for age in ages)
+        assert len(ages) == 20  # not all at once
+        endless = await source_of(venues, collector(NOWHERE, "bybit", "linear"))
+        assert endless._rotate_after == float("inf")
+        young = await source_of(venues, collector(rotate_seconds=30.0))
+        assert young._rotate_after == 30.0
+
+
+async def test_polled_feeds_have_a_poller_in_place_of_a_connection() -> None:
+    async with AsyncExitStack() as stack:
+        venues = Venues(Environment(), stack)
+        usdm = collector(market="usdm", poll_seconds=7.0)
+        poller = await source_of(venues, usdm, REST_ROUTE)
+        assert isinstance(poller, PollActor)
+        assert (poller._rules.every, poller._rules.path) == (7.0, "/fapi/v1/openInterest")
+        assert isinstance(await source_of(venues, usdm, "public"), ConnectionActor)

@@ -1,0 +1,157 @@
+"""The venues' listings: one watcher a market, whose news go to the rosters and to the hub."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from itertools import count
+
+import trio
+
+from farm.actors.instruments import InstrumentWatcher
+from farm.actors.supervisor import Supervisor
+from farm.batch import Batch, Origin
+from farm.bundle import Bundle
+from farm.config import InstrumentsConfig
+from farm.entities import ContractInfo, Instrument
+from farm.exchanges.instruments import Changes
+from farm.exchanges.rules import MarketRules
+from farm.pipeline.environment import Environment, Settings
+from farm.pipeline.roster import Roster
+from farm.pipeline.venues import Venues
+from farm.types import Symbol
+
+__all__ = ["Listings"]
+
+log = logging.getLogger("farm.pipeline")
+
+NEWS_ROOM = 1_000
+"""Bundles of instruments that wait to be published; more would be a crash of their watcher, to whom
+the same changes come again."""
+
+
+class Listings:
+    """Follows the listing of every market that is collected, and publishes the instruments of the
+    symbols that are."""
+
+    def __init__(
+        self,
+        config: InstrumentsConfig,
+        settings: Settings,
+        environment: Environment,
+        supervisor: Supervisor,
+        rosters: Sequence[Roster],
+    ) -> None:
+        self._config = config
+        self._settings = settings
+        self._environment = environment
+        self._supervisor = supervisor
+        self._rosters = rosters
+        self._watchers: dict[tuple[str, str | None], InstrumentWatcher] = {}
+        self._nursery: trio.Nursery | None = None
+        self._serial = count(1)
+        self._news, self.news = trio.open_memory_channel[Bundle](NEWS_ROOM)
+
+    @property
+    def watchers(self) -> list[InstrumentWatcher]:
+        """The watchers, one for each market and address."""
+        return list(self._watchers.values())
+
+    async def open(self, nursery: trio.Nursery, venues: Venues) -> None:
+        """Start the watchers, and wait a while for their first listings."""
+        self._nursery = nursery
+        if not self._config.check:
+            return
+        for roster in self._rosters:
+            await self._watch(roster, venues)
+        with trio.move_on_after(self._config.start_seconds):
+            for watcher in self._watchers.values():
+                await watcher.first.wait()
+        for (market, _), watcher in self._watchers.items():
+            if not watcher.first.is_set():
+                log.warning("%s: no list of instruments yet; symbols are not checked", market)
+
+    def close(self) -> None:
+        """Nothing more will be published."""
+        self._news.close()
+
+    def publish(self, roster: Roster, symbols: Sequence[Symbol]) -> None:
+        """Publish the instruments of these symbols."""
+        known = [roster.listing[symbol] for symbol in symbols if symbol in roster.listing]
+        self._publish(roster.collector.rules, known)
+
+    def take_note(self, bundle: Bundle) -> None:
+        """A venue told of a listing or of a change of status: look at its list."""
+        for batch in bundle.batches:
+            if batch.kind is ContractInfo:
+                market = f"{bundle.origin.exchange.value}/{bundle.origin.market.value}"
+                for (key, _), watcher in self._watchers.items():
+                    if key == market:
+                        watcher.refresh_now()
+
+    async def _watch(self, roster: Roster, venues: Venues) -> None:
+        """Have the market of a roster watched, where there is a listing to watch."""
+        collector = roster.collector
+        rules, endpoints = collector.rules, collector.endpoints
+        if endpoints.ws is not None and endpoints.rest is None:
+            return  # the venue's own list says nothing about another server
+        key = (rules.key, endpoints.rest)
+        if key in self._watchers or not collector.symbols:
+            return
+        watcher = InstrumentWatcher(
+            f"{rules.key}#instruments",
+            rules,
+            await venues.client(collector),
+            self._settings.numbers,
+            self._environment.wall_clock,
+            self._config.refresh_seconds,
+            partial(self._changed, key),
+            extra_params=self._base_coins(key) if rules.instruments.by_base else ({},),
+            run_sync=self._environment.run_sync,
+        )
+        self._watchers[key] = watcher
+        assert self._nursery is not None
+        self._nursery.start_soon(self._supervisor.run, watcher, name=watcher.name)
+
+    def _base_coins(self, key: tuple[str, str | None]) -> list[dict[str, str | int]]:
+        """The base coins of what is collected: each has a list of its own."""
+        coins = {
+            symbol.partition("-")[0]
+            for roster in self._rosters_of(key)
+            for symbol in roster.collector.symbols
+        }
+        return [{"baseCoin": coin} for coin in sorted(coins)]
+
+    def _rosters_of(self, key: tuple[str, str | None]) -> list[Roster]:
+        return [r for r in self._rosters if (r.key, r.collector.endpoints.rest) == key]
+
+    def _changed(self, key: tuple[str, str | None], changes: Changes) -> None:
+        for roster in self._rosters_of(key):
+            roster.listing = self._watchers[key].listing
+            if roster.started:
+                assert self._nursery is not None
+                self._nursery.start_soon(self._follow, roster, changes)
+
+    async def _follow(self, roster: Roster, changes: Changes) -> None:
+        before = set(roster.symbols)
+        await roster.follow(changes)
+        concerned = before | set(roster.symbols)
+        self._publish(
+            roster.collector.rules,
+            [item for item in changes.instruments if item.symbol in concerned],
+        )
+
+    def _publish(self, rules: MarketRules, instruments: Sequence[Instrument]) -> None:
+        if not instruments:
+            return
+        origin = Origin(rules.exchange, rules.market, f"{rules.key}#instruments", 1)
+        rows = list(instruments)
+        batch = Batch(
+            Instrument,
+            rows=rows,
+            origins=[(origin, len(rows))],
+            numbers=self._settings.numbers,
+        )
+        time = rows[-1].receive_time
+        self._news.send_nowait(Bundle(origin, next(self._serial), time, [batch]))

@@ -1,0 +1,241 @@
+"""Sources: starting lines and their lanes, replacing a connection live, and letting them go."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
+
+from farm.actors.mailbox import Overflow
+from farm.actors.supervisor import Supervisor
+from farm.batch import Origin
+from farm.bundle import Bundle
+from farm.config import CollectorConfig
+from farm.exchanges.rules import MarketRules
+from farm.exchanges.session import LAST_SERIAL, Finished, StreamState, Subscribe, Unsubscribe
+from farm.exchanges.streams import REST_ROUTE, Stream
+from farm.monitor.feeds import FeedCounters
+from farm.pipeline.environment import Settings
+from farm.pipeline.lane import Lane, SessionOptions
+from farm.pipeline.line import Line, make_line
+from farm.pipeline.venues import Venues
+from farm.types import Nanoseconds
+
+__all__ = ["Sources"]
+
+log = logging.getLogger("farm.pipeline")
+
+LOOK_EVERY = 0.1
+"""Seconds between two looks at whether a connection has taken over from another."""
+
+OVERLAP = 2.0
+"""Seconds for which both go on after that."""
+
+PROOF_TIME = 1_000_000_000
+"""Nanoseconds after its acknowledgement in which a stream must have delivered on the new connection
+if it did on the old one."""
+
+
+class Sources:
+    """Starts and ends the `lines` of a farm.
+
+    What follows the connections runs in `stages`, by `supervisor`; `publish` is where lines end.
+    """
+
+    def __init__(
+        self,
+        lines: list[Line],
+        settings: Settings,
+        supervisor: Supervisor,
+        feeds: FeedCounters,
+        publish: Callable[[Bundle], Awaitable[None]],
+        now: Callable[[], Nanoseconds],
+        stages: trio.Nursery,
+    ) -> None:
+        self.lines = lines
+        self._settings = settings
+        self._supervisor = supervisor
+        self._feeds = feeds
+        self._publish = publish
+        self._now = now
+        self._stages = stages
+        self._opened = 0
+        self._connections: trio.Nursery | None = None
+        self._venues: Venues | None = None
+
+    def connect_in(self, nursery: trio.Nursery, venues: Venues) -> None:
+        """Where connections run, and who makes them; recordings need neither."""
+        self._connections, self._venues = nursery, venues
+
+    # -------------------------------------------------------------------------------------- lines
+    async def open_line(self, collector: CollectorConfig, streams: Sequence[Stream]) -> Line:
+        """A line for these streams, all of one route, with as many lanes as are configured."""
+        options = SessionOptions(
+            microseconds=collector.time_unit == "microsecond",
+            snapshot_levels=collector.snapshot_levels,
+        )
+        self._opened += 1
+        name = f"{collector.rules.key}#{self._opened}"
+        line = self._new_line(name, collector.rules, options, Overflow.DROP_OLDEST, streams)
+        line.collector = collector
+        line.route = streams[0].route
+        for _ in range(1 if line.route == REST_ROUTE else collector.lanes):
+            await self._start_lane(line)
+        return line
+
+    def open_replayed(self, name: str, rules: MarketRules) -> Lane:
+        """A line that a recording feeds: every edge waits, for nothing upstream can starve."""
+        line = self._new_line(name, rules, SessionOptions(discover=True), Overflow.BLOCK)
+        lane = self._new_lane(line)
+        lane.stopped.set()
+        return lane
+
+    def add(self, line: Line, streams: Sequence[Stream]) -> None:
+        """Collect more streams on a line."""
+        line.planned |= {stream.name: stream for stream in streams}
+        line.keeper.learn()
+        self._expect(streams)
+        line.put(lambda: Subscribe(self._now(), list(streams)))
+
+    def remove(self, line: Line, streams: Sequence[Stream]) -> None:
+        """Collect these streams no longer; a line without streams is closed."""
+        for stream in streams:
+            line.planned.pop(stream.name, None)
+        line.put(lambda: Unsubscribe(self._now(), list(streams)))
+        if not line.planned and self._connections is not None:
+            self._connections.start_soon(self._close_line, line)
+
+    def end(self) -> None:
+        """The connections have ended: let what they sent flow out."""
+        for line in self.lines:
+            for lane in line.lanes:
+                self._finish(lane)
+            line.closing.set()
+
+    # -------------------------------------------------------------------------------------- lanes
+    def rotate_soon(self, line: Line, lane: Lane, reason: str) -> None:
+        """Have a connection replaced by another, make before break."""
+        if self._connections is not None:
+            self._connections.start_soon(self._rotate, line, lane, reason)
+
+    async def _rotate(self, line: Line, old: Lane, reason: str) -> None:
+        async with line.rotation:
+            if old not in line.lanes or old.retiring or not line.planned:
+                return
+            log.info("%s: %s; another connection takes over", old.name, reason)
+            new = await self._start_lane(line)
+            await _taken_over(line, old, new)
+            await self._retire(line, old)
+            line.rotations += 1
+            log.info("%s: took over from %s", new.name, old.name)
+
+    async def _retire(self, line: Line, lane: Lane) -> None:
+        """End a lane; what it received is processed before it is forgotten."""
+        lane.retiring = True
+        lane.scope.cancel()
+        await lane.stopped.wait()
+        self._finish(lane)
+        with trio.move_on_after(self._settings.supervision.drain_seconds):
+            await lane.ended.wait()
+        if not lane.ended.is_set():  # its parser is parked, and says no last word
+            origin = Origin(line.rules.exchange, line.rules.market, lane.name, 0)
+            await line.bundles.send(Bundle(origin, LAST_SERIAL, self._now(), final=True))
+        line.let_go(lane)
+
+    async def _close_line(self, line: Line) -> None:
+        async with line.rotation:
+            if line.planned:
+                return  # something was added meanwhile
+            for lane in list(line.lanes):
+                await self._retire(line, lane)
+            line.closing.set()
+            self.lines.remove(line)
+
+    def _finish(self, lane: Lane) -> None:
+        """Nothing more comes from its connection."""
+        if not lane.finished:
+            lane.finished = True
+            lane.inputs.put(Finished(self._now()))
+            lane.inputs.close()
+
+    async def _start_lane(self, line: Line) -> Lane:
+        assert self._venues is not None
+        assert self._connections is not None
+        assert line.collector is not None
+        lane = self._new_lane(line)
+        await self._venues.connect(
+            lane,
+            line.route,
+            line.collector,
+            lambda reason: self.rotate_soon(line, lane, reason),
+        )
+        self._connections.start_soon(self._run_source, lane, name=lane.name)
+        return lane
+
+    async def _run_source(self, lane: Lane) -> None:
+        assert lane.source is not None
+        try:
+            with lane.scope:
+                await self._supervisor.run(lane.source)
+        finally:
+            lane.stopped.set()
+
+    # ------------------------------------------------------------------------------------ helpers
+    def _new_line(
+        self,
+        name: str,
+        rules: MarketRules,
+        options: SessionOptions,
+        overflow: Overflow,
+        streams: Sequence[Stream] = (),
+    ) -> Line:
+        """A line with what follows its lanes running."""
+        line = make_line(name, rules, self._settings, options, overflow, streams)
+        self.lines.append(line)
+        self._expect(streams)
+        aggregator = line.aggregator(self._publish)
+        self._stages.start_soon(self._supervisor.run, aggregator, name=aggregator.name)
+        self._stages.start_soon(line.close_when_ended)
+        return line
+
+    def _new_lane(self, line: Line) -> Lane:
+        lane = line.new_lane()
+        parser = lane.parser(line.bundles)
+        self._stages.start_soon(self._supervisor.run, parser, name=parser.name)
+        return lane
+
+    def _expect(self, streams: Sequence[Stream]) -> None:
+        for stream in streams:
+            for feed in stream.feeds:
+                self._feeds.expect(feed).ended = ""
+
+
+async def _taken_over(line: Line, old: Lane, new: Lane) -> None:
+    """Wait until `new` carries all that `old` does, and both have gone on for a while after that;
+    or until `old` is gone by itself and `new` is not."""
+    while not _has_taken_over(line, old, new):  # noqa: ASYNC110 (many things together make it so)
+        await trio.sleep(LOOK_EVERY)
+    if old.is_running:
+        await trio.sleep(OVERLAP)
+
+
+def _has_taken_over(line: Line, old: Lane, new: Lane) -> bool:
+    if not new.is_running:
+        return False
+    return not old.is_running or (line.merger.covers(new.name, old.name) and _delivers_as(old, new))
+
+
+def _delivers_as(old: Lane, new: Lane) -> bool:
+    """Whether every stream that goes on delivering on `old` delivers on `new`.
+
+    That it was acknowledged proves nothing; but one that is silent on both may be so rightly.
+    """
+    for name, status in old.session.statuses.items():
+        successor = new.session.statuses.get(name)
+        if successor is None or successor.state is StreamState.LIVE or status.last_time is None:
+            continue
+        since = successor.acknowledged_at
+        if since is None or status.last_time > since + PROOF_TIME:
+            return False
+    return True

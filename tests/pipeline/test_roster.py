@@ -1,0 +1,293 @@
+"""What a collector collects: looked up at the start, changed while it runs, following the venue."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+import trio
+
+from farm import (
+    ConfigErrors,
+    Farm,
+    Gap,
+    Instrument,
+    Kline,
+    Trade,
+    UnknownFeed,
+    UnknownSymbol,
+    open_farm,
+)
+from farm.storage.reader import read_batches
+from farm.testing import FakeExchange, MarketSimulator, Push, Recorded, open_fake
+from farm.types import Exchange, Market
+from tests.farms import collector, fake_of, feed, market_of, until
+
+ODD = ["1INCHUSDT", "TUSDT", "币安人生USDT"]
+
+
+def live(
+    name: str, symbols: list[str], listed: list[str] | None = None, **options: Any
+) -> FakeExchange:
+    exchange, market = market_of(name)
+    source = MarketSimulator(exchange, market, symbols, seed=3, rate=60)
+    pace = Recorded(speed=2.0)
+    return fake_of(exchange, market, source, pace=pace, symbols=listed or symbols, **options)
+
+
+def config_of(
+    name: str, symbols: list[str], streams: list[str], fake: FakeExchange, **changes: Any
+) -> dict[str, Any]:
+    exchange, market = name.split("/")
+    one = collector(exchange, market, symbols, streams, fake) | changes
+    return {"collectors": [one], "supervision": {"backoff_initial": 0.05}}
+
+
+def feeds(farm: Farm, state: str = "") -> set[str]:
+    """Symbol and spec of every feed that is collected now (in a state)."""
+    return {
+        "/".join(f.feed.split("/")[2:])
+        for f in farm.stats().feeds
+        if f.state not in ("", "ended") and state in ("", f.state)
+    }
+
+
+# ------------------------------------------------------------------------------------- the start
+@pytest.mark.parametrize("name", ["binance/spot", "binance/usdm", "bybit/linear"])
+async def test_unknown_symbols_are_refused_with_near_matches(name: str) -> None:
+    async with open_fake(live(name, ["BTCUSDT", "ETHUSDT"])) as fake:
+        config = config_of(name, ["BTCUSDT", "ETHUSD", "*EUR"], ["trade"], fake)
+        with pytest.raises(ConfigErrors) as info:
+            async with open_farm(config):
+                pass
+    assert [error.path for error in info.value.errors] == [
+        "collectors[0].symbols[1]",
+        "collectors[0].symbols[2]",
+    ]
+    first, second = (error.message for error in info.value.errors)
+    assert first.startswith(f"'ETHUSD' is not listed on {name}; did you mean 'ETHUSDT'")
+    assert second == f"'*EUR' matches no symbol that trades on {name}"
+    assert fake.connections_accepted == 0
+
+
+@pytest.mark.parametrize("name", ["binance/spot", "binance/usdm"])
+async def test_a_pattern_means_every_symbol_that_matches(name: str) -> None:
+    symbols = ["BTCUSDT", *ODD, "ETHBTC"]
+    async with (
+        open_fake(live(name, symbols)) as fake,
+        open_farm(config_of(name, ["*USDT"], ["trade", "book"], fake)) as farm,
+    ):
+        matching = {symbol for symbol in symbols if symbol.endswith("USDT")}
+        assert {item.partition("/")[0] for item in feeds(farm)} == matching
+        await until(lambda: len(feeds(farm, "live")) == 2 * len(matching))
+        assert farm.book("币安人生USDT", depth=1).symbol == "币安人生USDT"
+
+
+async def test_odd_symbols_work_down_to_the_files(tmp_path: Any) -> None:
+    async with open_fake(live("binance/spot", ODD)) as fake:
+        config = config_of("binance/spot", ODD, ["trade", "book"], fake)
+        async with open_farm(config | {"data": str(tmp_path)}) as farm:
+            await until(lambda: len(feeds(farm, "live")) == 6)
+    for symbol in ODD:
+        stored = [row for batch in read_batches(tmp_path, Trade, symbol=symbol) for row in batch]
+        assert {row.symbol for row in stored} == {symbol}
+        (terms,) = [
+            row for batch in read_batches(tmp_path, Instrument, symbol=symbol) for row in batch
+        ]
+        assert (terms.symbol, terms.trading, terms.valid_from > 0) == (symbol, True, True)
+        assert terms.tick_size is not None
+
+
+async def test_two_collectors_of_one_feed_are_refused_where_a_pattern_hides_it() -> None:
+    async with open_fake(live("binance/spot", ["BTCUSDT", "ETHUSDT"])) as fake:
+        first = collector("binance", "spot", ["BTCUSDT"], ["trade"], fake)
+        second = collector("binance", "spot", ["*USDT"], ["quote", "trade"], fake)
+        with pytest.raises(ConfigErrors, match="collected by collectors\\[0\\] already") as info:
+            async with open_farm({"collectors": [first, second]}):
+                pass
+        assert info.value.path == "collectors[1].symbols"
+
+
+async def test_without_a_list_the_start_is_late_and_what_was_wrong_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The REST side comes up after the start: unknown symbols are let go then, with a reason."""
+    async with open_fake(live("binance/spot", ["BTCUSDT", "ETHUSDT"])) as fake:
+        fake._rest.stop()
+        config = config_of("binance/spot", ["BTCUSDT", "BTCUSD", "ETH*"], ["trade"], fake)
+        config["instruments"] = {"start_seconds": 0.2}
+        caplog.set_level(logging.ERROR)
+        async with open_farm(config) as farm:
+            assert feeds(farm) == {"BTCUSDT/trade", "BTCUSD/trade"}
+            assert fake._nursery is not None
+            await fake._nursery.start(fake._rest.serve, fake._nursery)
+            await until(lambda: feeds(farm) == {"BTCUSDT/trade", "ETHUSDT/trade"})
+            gone = feed(farm.stats(), "binance/spot/BTCUSD/trade")
+            assert (gone.state, "did you mean 'BTCUSDT'" in gone.reason) == ("ended", True)
+    assert "'BTCUSD' is not listed on binance/spot" in caplog.text
+
+
+async def test_the_check_can_be_left_out() -> None:
+    async with open_fake(live("binance/spot", ["BTCUSDT"])) as fake:
+        config = config_of("binance/spot", ["NOSUCHUSDT"], ["trade"], fake)
+        async with open_farm(config | {"instruments": {"check": False}}) as farm:
+            await until(lambda: feeds(farm, "acknowledged") == {"NOSUCHUSDT/trade"})
+        assert fake.rest_log == []
+
+
+# ----------------------------------------------------------------------------------- the venue
+async def test_listings_and_delistings_are_followed() -> None:
+    name, symbols = "binance/usdm", ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+    async with open_fake(live(name, symbols, listed=["BTCUSDT", "ETHUSDT"])) as fake:
+        config = config_of(name, ["*USDT"], ["trade"], fake)
+        config["instruments"] = {"refresh_seconds": 0.2}
+        async with (
+            open_farm(config) as farm,
+            farm.subscribe(Instrument) as instruments,
+        ):
+            await until(lambda: len(feeds(farm, "live")) == 2)
+            fake.list_symbol("SOLUSDT")
+            await until(lambda: "SOLUSDT/trade" in feeds(farm, "live"))
+            fake.delist_symbol("ETHUSDT")
+            await until(lambda: "ETHUSDT/trade" not in feeds(farm))
+            gone = feed(farm.stats(), "binance/usdm/ETHUSDT/trade")
+            assert (gone.state, gone.reason) == ("ended", "the venue lists it no longer")
+            farm.stop()
+            terms = [row async for batch in instruments for row in batch]
+        assert farm.stats().totals.reconnects == 0
+    last = {item.symbol: item for item in terms}
+    assert [item.symbol for item in terms[:2]] == ["BTCUSDT", "ETHUSDT"]
+    assert (last["SOLUSDT"].status, last["SOLUSDT"].trading) == ("TRADING", True)
+    assert (last["ETHUSDT"].status, last["ETHUSDT"].trading) == ("delisted", False)
+    assert last["ETHUSDT"].valid_from > terms[1].valid_from
+
+
+async def test_contract_news_have_the_list_looked_at_at_once() -> None:
+    """Without the stream of contract news the list would be looked at in ten minutes."""
+    name, symbols = "binance/usdm", ["BTCUSDT", "SOLUSDT"]
+    async with open_fake(live(name, symbols, listed=["BTCUSDT"])) as fake:
+        config = config_of(name, ["*USDT"], ["trade"], fake, market_streams=["contract_info"])
+        async with open_farm(config) as farm:
+            await until(lambda: "*/contract_info" in feeds(farm, "acknowledged"))
+            (watcher,) = farm._pipeline.listings.watchers  # type: ignore[union-attr]
+            asked = trio.Event()
+            watcher.refresh_now = asked.set  # type: ignore[method-assign]
+            fake.list_symbol("SOLUSDT")
+            with trio.fail_after(10):
+                await asked.wait()
+
+
+# --------------------------------------------------------------------------------- by the user
+async def test_symbols_come_and_go_without_touching_the_others() -> None:
+    name, symbols = "binance/spot", ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+    async with open_fake(live(name, symbols)) as fake:
+        config = config_of(name, ["BTCUSDT", "ETHUSDT"], ["trade", "book"], fake)
+        async with (
+            open_farm(config) as farm,
+            farm.subscribe(Trade, Gap, max_bytes=10**9) as batches,
+        ):
+            await until(lambda: len(feeds(farm, "live")) == 4)
+            assert await farm.add_symbols("SOLUSDT") == ["SOLUSDT"]
+            assert await farm.add_symbols(["SOLUSDT", "BTC*"]) == []
+            await until(lambda: len(feeds(farm, "live")) == 6)
+            await until(lambda: farm.book("SOLUSDT").verdict.value == "verified")
+            farm.remove_symbols(["ETHUSDT"])
+            await until(lambda: "ethusdt@trade" not in fake.subscribed())
+            mark = farm.stats().totals.events
+            await until(lambda: farm.stats().totals.events > mark + 100)
+            with pytest.raises(UnknownSymbol, match="'ETHUSDT'"):
+                farm.book("ETHUSDT")
+            await farm.add_symbols("ETHUSDT")
+            await until(lambda: len(feeds(farm, "live")) == 6)
+            farm.stop()
+            rows = [row async for batch in batches for row in batch]
+        stats = farm.stats()
+    (connection,) = stats.connections
+    assert connection.connects == 1
+    assert [row for row in rows if type(row) is Gap and row.symbol != "ETHUSDT"] == []
+    ids = [int(row.id) for row in rows if type(row) is Trade and row.symbol == "BTCUSDT"]
+    assert ids == list(range(ids[0], ids[0] + len(ids)))
+    assert stats.totals.quarantined == stats.totals.unknown == 0
+
+
+async def test_streams_come_and_go_for_all_symbols() -> None:
+    name, symbols = "bybit/linear", ["BTCUSDT", "ETHUSDT"]
+    async with open_fake(live(name, symbols)) as fake:
+        async with open_farm(config_of(name, symbols, ["trade"], fake)) as farm:
+            await until(lambda: len(feeds(farm, "live")) == 2)
+            with pytest.raises(UnknownFeed):
+                farm.subscribe(Kline)
+            await farm.add_streams(["kline:1m", "quote"])
+            farm.subscribe(Kline)
+            await until(lambda: len(feeds(farm, "live")) == 6)
+            farm.remove_streams("trade")
+            await until(lambda: "publicTrade.BTCUSDT" not in fake.subscribed())
+            assert feeds(farm) == {f"{s}/{spec}" for s in symbols for spec in ("kline:1m", "quote")}
+            with pytest.raises(ConfigErrors, match="no stream 'trades'"):
+                await farm.add_streams("trades")
+            with pytest.raises(UnknownFeed, match="'book' is not collected"):
+                farm.remove_streams("book")
+        stats = farm.stats()
+    assert stats.totals.gaps == stats.totals.reconnects == 0
+
+
+async def test_a_line_that_carries_nothing_is_closed_and_opened_anew() -> None:
+    name = "binance/usdm"  # trades and mark prices take different routes
+    async with open_fake(live(name, ["BTCUSDT"])) as fake:
+        config = config_of(name, ["BTCUSDT"], ["trade", "mark_price"], fake)
+        async with open_farm(config) as farm:
+            await until(lambda: len(fake.connections) == 2)
+            farm.remove_streams("mark_price")
+            await until(lambda: len(fake.connections) == 1)
+            assert [c.name for c in farm.stats().connections] == ["binance/usdm#1"]
+            await farm.add_streams("mark_price")
+            await until(lambda: "BTCUSDT/mark_price" in feeds(farm, "live"))
+        assert farm.stats().totals.gaps == 0
+
+
+async def test_what_does_not_fit_on_a_connection_gets_another() -> None:
+    symbols = [f"C{i}USDT" for i in range(450)]
+    fake = fake_of(Exchange.BINANCE, Market.USDM, list[Push](), symbols=symbols, empty_books=True)
+    async with open_fake(fake):
+        config = config_of("binance/usdm", symbols[:100], ["trade"], fake)
+        async with open_farm(config) as farm:
+            await until(lambda: len(feeds(farm, "acknowledged")) == 100)
+            await farm.add_symbols(symbols[100:])
+            await until(lambda: len(feeds(farm, "acknowledged")) == 450)
+            carried = sorted(len(connection.streams) for connection in fake.connections)
+        assert carried == [50, 200, 200]
+        assert fake.connections_refused == 0
+
+
+async def test_which_collector_is_meant_must_be_clear() -> None:
+    async with (
+        open_fake(live("binance/spot", ["BTCUSDT"])) as spot,
+        open_fake(live("bybit/linear", ["BTCUSDT", "ETHUSDT"])) as linear,
+    ):
+        one = collector("binance", "spot", ["BTCUSDT"], ["trade"], spot)
+        other = collector("bybit", "linear", ["BTCUSDT"], ["trade"], linear)
+        async with open_farm({"collectors": [one, other]}) as farm:
+            with pytest.raises(UnknownFeed, match="2 collectors match; name one by exchange= and"):
+                await farm.add_symbols("ETHUSDT")
+            with pytest.raises(UnknownSymbol, match="'ETHUSDT' is not listed on binance/spot"):
+                await farm.add_symbols("ETHUSDT", exchange="binance")
+            assert await farm.add_symbols("ETHUSDT", market="linear") == ["ETHUSDT"]
+            assert farm.instrument("ETHUSDT").market is Market.LINEAR
+            with pytest.raises(UnknownSymbol, match="no listing has 'XUSDT'"):
+                farm.instrument("XUSDT")
+
+
+async def test_options_of_one_coin_share_their_trades() -> None:
+    calls = ["BTC-25JUN27-106000-C-USDT", "BTC-25JUN27-106000-P-USDT"]
+    async with open_fake(live("bybit/option", calls)) as fake:
+        config = config_of("bybit/option", ["BTC-*"], ["trade", "ticker"], fake)
+        async with open_farm(config) as farm, farm.subscribe(Trade, symbols=calls[0]) as batches:
+            assert feeds(farm) >= {"BTC/trade", f"{calls[0]}/ticker", f"{calls[1]}/ticker"}
+            batch = await batches.receive()
+            assert {trade.symbol for trade in batch} == {calls[0]}
+            farm.remove_symbols(calls[1])
+            await until(lambda: f"tickers.{calls[1]}" not in fake.subscribed())
+            assert "publicTrade.BTC" in fake.subscribed()
+            farm.remove_symbols(calls[0])
+            await until(lambda: "publicTrade.BTC" not in fake.subscribed())
