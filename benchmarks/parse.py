@@ -22,13 +22,20 @@ from typing import Any
 import msgspec
 
 from benchmarks.payloads import frames_of
-from farm.entities import BookUpdate, Kline, OrderBookLevel, Quote, Trade
-from farm.exchanges.binance import wire as binance_wire
-from farm.exchanges.bybit import wire as bybit_wire
-from farm.exchanges.numbers import MS, number_type
+from farm.entities import BookUpdate, Kline, OrderBookLevel, Quote, Ticker, Trade
+from farm.exchanges.binance.wire import (
+    BookTickerWire,
+    DepthWire,
+    FuturesDepthWire,
+    FuturesTradeWire,
+    TradeWire,
+    frame_decoder,
+)
+from farm.exchanges.bybit.wire import BookWire, KlinesWire, TickerWire, TradesWire, wire_decoder
+from farm.exchanges.numbers import MS, ParserContext
 from farm.exchanges.registry import make_session, rules_of
 from farm.exchanges.session import Frames, Opened
-from farm.types import BookVerdict, Exchange, Market, NumberMode, Side, TimeFrame
+from farm.types import BookVerdict, Exchange, Market, OrderType, Side, TimeFrame
 
 READ = 16  # frames in one socket read
 Contender = Callable[[list[list[bytes]]], int]
@@ -43,7 +50,7 @@ def by_farm(exchange: Exchange, market: Market) -> Contender:
             bundle = session.handle(Frames(1, 1, ordinal, read, 0))
             ordinal += len(read)
             if bundle is not None:
-                events += sum(len(batch.rows) for batch in bundle.batches)
+                events += sum(len(batch.rows) for batch in bundle.batches if batch.kind in KINDS)
         return events
 
     return run
@@ -61,8 +68,8 @@ def by_json_and_attrs(build: Callable[[dict[str, Any]], list[Any]]) -> Contender
     return run
 
 
-def by_msgspec(wire: Any, rows: Callable[[Any], int]) -> Contender:
-    decode = msgspec.json.Decoder(wire, strict=False).decode
+def by_msgspec(decoder: msgspec.json.Decoder[Any], rows: Callable[[Any], int]) -> Contender:
+    decode = decoder.decode
 
     def run(reads: list[list[bytes]]) -> int:
         return sum(rows(decode(raw)) for read in reads for raw in read)
@@ -75,6 +82,7 @@ def levels(pairs: list[list[str]]) -> Any:
 
 
 SPOT = (Exchange.BINANCE, Market.SPOT)
+USDM = (Exchange.BINANCE, Market.USDM)
 LINEAR = (Exchange.BYBIT, Market.LINEAR)
 
 
@@ -84,6 +92,23 @@ def binance_trade(message: dict[str, Any]) -> list[Any]:
     return [
         Trade(*SPOT, d["s"], str(d["t"]), float(d["p"]), float(d["q"]), side,
               d["T"] * MS, d["E"] * MS, 1, 0)
+    ]  # fmt: skip
+
+
+def usdm_trade(message: dict[str, Any]) -> list[Any]:
+    d = message["data"]
+    side = Side.SELL if d["m"] else Side.BUY
+    return [
+        Trade(*USDM, d["s"], str(d["t"]), float(d["p"]), float(d["q"]), side, d["T"] * MS,
+              d["E"] * MS, 1, 0, 0, None, None, None, OrderType(d["X"].lower()))
+    ]  # fmt: skip
+
+
+def usdm_diff(message: dict[str, Any]) -> list[Any]:
+    d = message["data"]
+    return [
+        BookUpdate(*USDM, d["s"], None, False, levels(d["b"]), levels(d["a"]), d["U"], d["u"],
+                   d["pu"], None, BookVerdict.SYNCING, d["T"] * MS, d["E"] * MS, 1, 0)
     ]  # fmt: skip
 
 
@@ -130,13 +155,34 @@ def bybit_klines(message: dict[str, Any]) -> list[Any]:
     ]  # fmt: skip
 
 
-def framed(wire: Any) -> Any:
-    frame: Any = binance_wire.Frame
-    return frame[wire[number_type(NumberMode.FLOAT)]]
+CONTEXT = ParserContext()
 
 
-def plain(wire: Any) -> Any:
-    return wire[number_type(NumberMode.FLOAT)]
+def framed(wire: Any) -> msgspec.json.Decoder[Any]:
+    return frame_decoder(wire, CONTEXT)
+
+
+def plain(wire: Any) -> msgspec.json.Decoder[Any]:
+    return wire_decoder(wire, CONTEXT)
+
+
+_TICKER: dict[str, dict[str, Any]] = {}
+
+
+def bybit_ticker(message: dict[str, Any]) -> list[Any]:
+    """Merged, and the fields that most want of it: less than farm makes."""
+    known = _TICKER.setdefault(message["topic"], {})
+    if message["type"] == "snapshot":
+        known.clear()
+    known |= message["data"]
+    get, time = known.get, message["ts"] * MS
+    return [
+        Ticker(*LINEAR, known["symbol"], float(known["lastPrice"]), float(known["prevPrice24h"]),
+               float(known["highPrice24h"]), float(known["lowPrice24h"]),
+               float(known["volume24h"]), float(known["turnover24h"]), None, None, None, None,
+               float(get("bid1Price", 0)), float(get("bid1Size", 0)), float(get("ask1Price", 0)),
+               float(get("ask1Size", 0)), None, None, None, None, None, time, time, 1, 0)
+    ]  # fmt: skip
 
 
 def one(_wire: Any) -> int:
@@ -147,13 +193,17 @@ def rows_of(wire: Any) -> int:
     return len(wire.data)
 
 
+KINDS = {Trade, Quote, BookUpdate, Kline, Ticker}  # a ticker brings other kinds besides
 CASES: list[tuple[str, tuple[Exchange, Market], bytes, Any, Any, Any]] = [
-    ("binance trade", SPOT, b"@trade", binance_trade, framed(binance_wire.TradeWire), one),
-    ("binance quote", SPOT, b"@book", binance_quote, framed(binance_wire.BookTickerWire), one),
-    ("binance diff", SPOT, b"@depth", binance_diff, framed(binance_wire.DepthWire), one),
-    ("bybit trades", LINEAR, b"publicTrade", bybit_trades, plain(bybit_wire.TradesWire), rows_of),
-    ("bybit book", LINEAR, b"orderbook.200", bybit_book, plain(bybit_wire.BookWire), one),
-    ("bybit kline", LINEAR, b"kline.1.", bybit_klines, plain(bybit_wire.KlinesWire), rows_of),
+    ("binance trade", SPOT, b"@trade", binance_trade, framed(TradeWire), one),
+    ("binance quote", SPOT, b"@book", binance_quote, framed(BookTickerWire), one),
+    ("binance diff", SPOT, b"@depth", binance_diff, framed(DepthWire), one),
+    ("usdm trade", USDM, b"@trade", usdm_trade, framed(FuturesTradeWire), one),
+    ("usdm diff", USDM, b"@depth", usdm_diff, framed(FuturesDepthWire), one),
+    ("bybit trades", LINEAR, b"publicTrade", bybit_trades, plain(TradesWire), rows_of),
+    ("bybit book", LINEAR, b"orderbook.200", bybit_book, plain(BookWire), one),
+    ("bybit kline", LINEAR, b"kline.1.", bybit_klines, plain(KlinesWire), rows_of),
+    ("bybit ticker", LINEAR, b"tickers.", bybit_ticker, plain(TickerWire), one),
 ]
 
 

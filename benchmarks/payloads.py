@@ -15,8 +15,9 @@ __all__ = ["frames_of"]
 
 _CAPTURES = Path(__file__).resolve().parents[2] / "shared" / "captures"
 _FILES = {
-    Exchange.BINANCE: "binance_spot_btcusdt_20240808.log.gz",
-    Exchange.BYBIT: "session_bybit_20260809.jsonl.gz",
+    (Exchange.BINANCE, Market.SPOT): "binance_spot_btcusdt_20240808.log.gz",
+    (Exchange.BINANCE, Market.USDM): "binance_usdm_btcusdt_20240808.log.gz",
+    (Exchange.BYBIT, Market.LINEAR): "session_bybit_20260809.jsonl.gz",
 }
 
 
@@ -25,7 +26,7 @@ def frames_of(
 ) -> tuple[list[bytes], str]:
     """`count` frames of the streams whose name holds `marker`, repeated where there are fewer;
     and where they come from."""
-    path = Path(os.environ.get("FARM_CAPTURES") or _CAPTURES) / _FILES[exchange]
+    path = Path(os.environ.get("FARM_CAPTURES") or _CAPTURES) / _FILES[exchange, market]
     source = "recording" if path.is_file() else "simulator"
     texts = _recorded(path, market) if path.is_file() else _simulated(exchange, market)
     found = list(islice((text for text in texts if marker in text[:60]), count))

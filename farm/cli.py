@@ -1,4 +1,4 @@
-"""The command line: ``farm demo``, ``farm run``, ``farm replay``, ``farm config schema``.
+"""The command line: ``farm demo``, ``run``, ``replay``, ``streams`` and ``config schema``.
 
 Exit codes: 0 for a run that ended as it should, 1 for one that failed (a recording or a data
 directory that can't be used among others), 2 for a command line or a configuration that can't be
@@ -30,10 +30,11 @@ from farm.api.stats import FarmStats
 from farm.config import FarmConfig, load_config
 from farm.config.schema import config_schema
 from farm.errors import ConfigError, FarmError, RecordingError
+from farm.exchanges.catalogue import describe_market
 from farm.exchanges.registry import MARKETS
 from farm.groups import raise_sole_leaf
 from farm.pipeline import Settings
-from farm.report import Reporter
+from farm.report import Reporter, print_offers
 from farm.types import Exchange, Market, NumberMode
 
 __all__ = ["app", "main"]
@@ -42,9 +43,13 @@ USAGE_ERROR = 2
 INTERRUPTED = 130
 START_SECONDS = 30.0  # for the fake exchanges to come up
 STOP_SECONDS = 5.0
-DEMO_STREAMS = ["trade", "quote", "book", "kline:1m"]
-DEMO_MARKETS = ["binance/spot", "bybit/linear"]
-DEMO_SYMBOLS = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+# Symbols and streams of each market that the demo shows.
+DEMO: dict[str, tuple[list[str], list[str]]] = {
+    "binance/spot": (["BTCUSDT", "ETHUSDT"], ["trade", "quote", "book", "kline:1m"]),
+    "binance/usdm": (["BTCUSDT"], ["trade", "quote", "book", "mark_price"]),
+    "bybit/linear": (["BTCUSDT", "ETHUSDT"], ["trade", "quote", "book", "ticker"]),
+    "bybit/option": (["BTC-25JUN27-106000-C-USDT"], ["trade", "book", "ticker"]),
+}
 
 app = cyclopts.App(
     name="farm",
@@ -70,8 +75,8 @@ async def demo(
     rate: Annotated[float, Parameter(help="Orders a second for each symbol.")] = 200.0,
     as_json: AsJson = False,
 ) -> int:
-    """Collect from fake exchanges on this machine: Binance spot and Bybit linear, three symbols
-    each, into Parquet. Needs no network. Without --data the files go to demo-data/<time>."""
+    """Collect from fake exchanges on this machine, Binance spot and USD-M, Bybit linear and option,
+    into Parquet. Needs no network. Without --data the files go to demo-data/<time>."""
     _see_positive("--seconds", seconds)
     _see_positive("--rate", rate)
     directory = _directory(data) or Path("demo-data", datetime.now(UTC).strftime("%Y%m%dT%H%M%S"))
@@ -84,8 +89,8 @@ async def demo(
                     {
                         "exchange": name.split("/")[0],
                         "market": name.split("/")[1],
-                        "symbols": DEMO_SYMBOLS,
-                        "streams": DEMO_STREAMS,
+                        "symbols": DEMO[name][0],
+                        "streams": DEMO[name][1],
                         "endpoints": urls,
                     }
                     for name, urls in endpoints.items()
@@ -103,15 +108,22 @@ async def run(
     /,
     *,
     exchange: Annotated[str | None, Parameter(help="binance or bybit.")] = None,
-    market: Annotated[str | None, Parameter(help="spot or linear.")] = None,
+    market: Annotated[
+        str | None, Parameter(help="spot, usdm, coinm, linear, inverse or option.")
+    ] = None,
     symbols: Annotated[
         list[str] | None,
-        Parameter(consume_multiple=True, negative=(), help="Such as BTCUSDT ETHUSDT."),
+        Parameter(consume_multiple=True, negative=(), help="Such as BTCUSDT ETHUSDT, or '*USDT'."),
     ] = None,
     streams: Annotated[
         list[str] | None,
         Parameter(consume_multiple=True, negative=(), help="Such as trade quote book kline:1m."),
     ] = None,
+    market_streams: Annotated[
+        list[str] | None,
+        Parameter(consume_multiple=True, negative=(), help="Of the whole market: liquidation ..."),
+    ] = None,
+    lanes: Annotated[int | None, Parameter(help="Connections with the same streams.")] = None,
     data: DataOption = None,
     numbers: Annotated[NumberMode | None, Parameter(help="How numbers are held.")] = None,
     seconds: Annotated[float | None, Parameter(help="Stop by itself after so long.")] = None,
@@ -122,7 +134,14 @@ async def run(
     if seconds is not None:
         _see_positive("--seconds", seconds)
     directory = _directory(data)
-    chosen = {"exchange": exchange, "market": market, "symbols": symbols, "streams": streams}
+    chosen = {
+        "exchange": exchange,
+        "market": market,
+        "symbols": symbols,
+        "streams": streams,
+        "market_streams": market_streams,
+        "lanes": lanes,
+    }
     given = {name: _words(value) for name, value in chosen.items() if value is not None}
     if config is not None and given:
         return _usage(f"give a configuration file or --{next(iter(given))}, not both")
@@ -155,6 +174,29 @@ async def replay(
     reporter = Reporter(f"farm replay {file.name}", as_json=as_json)
     opening = open_replay(file, settings, market=known)
     return await _collect(opening, reporter, data=settings.data, check=_see_understood)
+
+
+@app.command
+def streams(
+    *,
+    exchange: Annotated[str | None, Parameter(help="Only this exchange.")] = None,
+    market: Annotated[str | None, Parameter(help="Only this market.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Print what each market offers, its limits, and what can be proven about each stream."""
+    offers = [
+        describe_market(rules)
+        for rules in MARKETS.values()
+        if exchange in (None, rules.exchange.value) and market in (None, rules.market.value)
+    ]
+    if not offers:
+        known = ", ".join(rules.key for rules in MARKETS.values())
+        return _usage(f"{exchange or '*'}/{market or '*'} is not spoken here; these are: {known}")
+    if as_json:
+        print(json.dumps({"markets": [attrs.asdict(offer) for offer in offers]}, indent=2))
+    else:
+        print_offers(offers)
+    return 0
 
 
 @config_app.command
@@ -274,7 +316,7 @@ async def _fake_exchanges(seed: int, rate: float) -> AsyncIterator[dict[str, dic
     Ctrl-C on the terminal is meant for the farm, which still has to drain.
     """
     command = [sys.executable, "-m", "farm.testing.serve"]
-    command += [f"{market}:{','.join(DEMO_SYMBOLS)}" for market in DEMO_MARKETS]
+    command += [f"{market}:{','.join(symbols)}" for market, (symbols, _) in DEMO.items()]
     command += ["--seed", str(seed), "--rate", str(rate)]
     process = await trio.lowlevel.open_process(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
@@ -327,9 +369,9 @@ def _market(exchange: str | None, market: str | None) -> tuple[Exchange, Market]
     raise ConfigError("--market", f"{exchange}/{market} is not spoken here; these are: {known}")
 
 
-def _words(value: str | list[str]) -> str | list[str]:
+def _words(value: str | int | list[str]) -> str | int | list[str]:
     """Lists may be written with commas, too."""
-    if isinstance(value, str):
+    if not isinstance(value, list):
         return value
     return [word for part in value for word in part.split(",") if word]
 

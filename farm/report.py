@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -18,10 +18,11 @@ from rich.table import Table
 from rich.text import Text
 
 from farm.api.farm import Farm
-from farm.api.stats import BookStats, FarmStats
-from farm.types import BookVerdict
+from farm.api.stats import BookStats, FarmStats, FeedStats
+from farm.exchanges.catalogue import MarketOffer
+from farm.types import BookVerdict, Completeness
 
-__all__ = ["Reporter", "summary_object"]
+__all__ = ["Reporter", "print_offers", "summary_object"]
 
 REFRESH = 0.5  # seconds between two looks at a terminal's table
 LINE_EVERY = 5.0  # seconds between two plain lines
@@ -33,6 +34,11 @@ _VERDICT_STYLE = {
     BookVerdict.UNVERIFIABLE.value: "yellow",
     BookVerdict.SUSPECT.value: "bold red",
     BookVerdict.STALE.value: "bold red",
+}
+_COMPLETENESS_STYLE = {
+    Completeness.COMPLETE.value: "green",
+    Completeness.INCOMPLETE.value: "bold red",
+    Completeness.UNKNOWN.value: "yellow",
 }
 _STATE_STYLE = {"live": "green", "down": "bold red", "failed": "bold red"}
 
@@ -134,7 +140,7 @@ class Reporter:
                 "" if rate is None else f"{rate:,.1f}",
                 "" if feed.lag_ms is None else f"{feed.lag_ms:,.1f}",
                 Text(f"{feed.gaps:,}", style="red" if feed.gaps else ""),
-                _checks_text(feed.book),
+                _checks_text(feed),
             )
         return table
 
@@ -147,6 +153,28 @@ class Reporter:
             f"{totals.gaps:,} gaps  {verified} of {len(books)} books verified  "
             f"{totals.reconnects} reconnects  {totals.quarantined} quarantined"
         )
+
+
+def print_offers(offers: Iterable[MarketOffer], out: TextIO | None = None) -> None:
+    """Print what markets offer, a table and a list of limits for each."""
+    console = Console(file=out)
+    if not console.is_terminal:
+        console = Console(file=console.file, width=180)
+    for offer in offers:
+        console.print(Text(f"{offer.market}   {offer.ws}   {offer.rest}", style="bold"))
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name in ("stream", "venue's name", "gives", "what can be proven"):
+            table.add_column(name, overflow="fold")
+        for stream in offer.streams:
+            word = stream.stream + (" (whole market)" if stream.whole_market else "")
+            table.add_row(
+                Text(word), Text(stream.name), Text(", ".join(stream.gives)), Text(stream.proof)
+            )
+        console.print(table)
+        for stream in offer.streams:
+            if stream.details:
+                console.print(Text(f"  {stream.stream}: {stream.choice}"))
+        console.print(Text(f"  limits: {'; '.join(limit.text for limit in offer.limits)}\n"))
 
 
 def summary_object(stats: FarmStats, more: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -162,12 +190,15 @@ def _verdict_text(book: BookStats | None) -> Text:
     return Text(book.verdict, style=_VERDICT_STYLE[book.verdict])
 
 
-def _checks_text(book: BookStats | None) -> Text:
-    """Comparisons of the book with quotes of equal id: right of all."""
-    if book is None or not book.compared:
-        return Text("")
-    right = book.compared - book.wrong
-    return Text(f"{right:,}/{book.compared:,}", style="bold red" if book.wrong else "green")
+def _checks_text(feed: FeedStats) -> Text:
+    """Comparisons of the book with quotes of equal id, right of all; of trades, what ids prove."""
+    book, ids = feed.book, feed.continuity
+    if book is not None and book.compared:
+        right = book.compared - book.wrong
+        return Text(f"{right:,}/{book.compared:,}", style="bold red" if book.wrong else "green")
+    if ids is not None:
+        return Text(ids.completeness, style=_COMPLETENESS_STYLE[ids.completeness])
+    return Text("")
 
 
 def _connections_text(stats: FarmStats) -> Text:

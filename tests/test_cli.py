@@ -15,6 +15,8 @@ import duckdb
 import pyarrow.dataset
 import pytest
 
+from farm.exchanges.registry import MARKETS
+from farm.types import Exchange
 from tests.recordings import recording
 
 FARM = [sys.executable, "-m", "farm.cli"]
@@ -54,12 +56,16 @@ def test_the_demo_stores_what_its_summary_says(tmp_path: Path) -> None:
     result = farm("demo", "--seconds", "4", "--data", tmp_path / "data", "--json")
     assert result.returncode == 0, result.stderr
     summary = json.loads(result.stdout)
-    assert len(summary["feeds"]) == 24
+    markets = {name.rsplit("/", 2)[0] for name in summary["feeds"]}
+    assert markets == {"binance/spot", "binance/usdm", "bybit/linear", "bybit/option"}
     assert summary["totals"]["gaps"] == summary["totals"]["quarantined"] == 0
     assert summary["totals"]["events"] > 500
-    assert all(feed["state"] == "live" for feed in summary["feeds"].values())
+    assert {feed["state"] for feed in summary["feeds"].values()} == {"live", ""}
     books = [feed["book"] for feed in summary["feeds"].values() if feed["book"]]
     assert [book["verdict"] for book in books] == ["verified"] * 6
+    ids = {name: feed["continuity"] for name, feed in summary["feeds"].items()}
+    assert ids["binance/usdm/BTCUSDT/trade"]["completeness"] == "complete"
+    assert ids["bybit/linear/BTCUSDT/trade"]["completeness"] == "unknown"
     assert sum(book["compared"] for book in books) > 0
     assert sum(book["wrong"] for book in books) == 0
     assert stored_counts(tmp_path / "data") == summary_counts(summary)
@@ -100,10 +106,58 @@ def test_replay_of_a_session(tmp_path: Path) -> None:
     for name, feed in summary["feeds"].items():
         kind = name.split("/")[3].split(":")[0]
         kinds[kind] = kinds.get(kind, 0) + feed["events"]
-    assert kinds == {"trade": 347, "kline": 100, "book": 2_148}
-    assert sum(summary["unparsed"].values()) == summary["totals"]["unknown"] == 839
+    assert kinds == {
+        "trade": 347,
+        "kline": 100,
+        "book": 2_148,
+        "ticker": 839,
+        "mark_price": 140,
+        "open_interest": 105,
+    }
+    assert summary["unparsed"] == {}
     assert summary["totals"]["gaps"] == summary["totals"]["quarantined"] == 0
     assert stored_counts(tmp_path) == summary_counts(summary)
+
+
+@pytest.mark.parametrize(
+    ("name", "market", "trades", "quotes", "diffs", "compared"),
+    [
+        ("binance_usdm_btcusdt_20240808", "usdm", 21_313, 66_089, 6_551, 629),
+        ("binance_coinm_btcusd_perp_20240808", "coinm", 2_286, 19_136, 26_847, 1_124),
+    ],
+)
+def test_replay_of_the_futures_logs(
+    name: str, market: str, trades: int, quotes: int, diffs: int, compared: int
+) -> None:
+    path = recording(f"{name}.log.gz")
+    result = farm("replay", path, "--exchange", "binance", "--market", market, "--json")
+    assert result.returncode == 0, result.stderr
+    summary = json.loads(result.stdout)
+    feeds = {feed.rsplit("/")[-1]: counts for feed, counts in summary["feeds"].items()}
+    assert feeds["trade"]["events"] == trades
+    assert feeds["trade"]["continuity"]["completeness"] == "complete"
+    assert feeds["quote"]["events"] == quotes
+    book = feeds["book"]["book"]
+    assert (book["diffs"], book["compared"], book["wrong"]) == (diffs, compared, 0)
+    totals = summary["totals"]
+    assert totals["gaps"] == totals["quarantined"] == totals["unknown"] == 0
+
+
+def test_streams_prints_what_markets_offer() -> None:
+    result = farm("streams", "--exchange", "binance", "--market", "usdm")
+    assert result.returncode == 0
+    for text in ("wss://fstream.binance.com", "<symbol>@markPrice@1s", "200 streams", "ids step"):
+        assert text in result.stdout
+    assert "bybit" not in result.stdout
+    everything = json.loads(farm("streams", "--json").stdout)["markets"]
+    assert [market["market"] for market in everything] == [r.key for r in MARKETS.values()]
+    only = json.loads(farm("streams", "--exchange", "bybit", "--json").stdout)["markets"]
+    assert [market["market"] for market in only] == [
+        r.key for r in MARKETS.values() if r.exchange is Exchange.BYBIT
+    ]
+    wrong = farm("streams", "--market", "futures")
+    assert wrong.returncode == 2
+    assert "binance/usdm" in wrong.stderr
 
 
 def test_replay_says_what_it_misses(tmp_path: Path) -> None:
@@ -164,7 +218,7 @@ def test_a_broken_configuration_is_named_and_ends_with_2(
         (["demo", "--rate", "-5"], "--rate"),
         (["demo", "--data", ""], "--data"),
         (["run", "x.toml", "--seconds", "nan"], "--seconds"),
-        (["replay", "x.log", "--exchange", "binance", "--market", "usdm"], "binance/usdm"),
+        (["replay", "x.log", "--exchange", "binance", "--market", "linear"], "binance/linear"),
         (["demo", "--seconds", "soon"], "soon"),
         (["replay"], "FILE"),
         (["nonsense"], "nonsense"),

@@ -28,7 +28,7 @@ MADE: dict[str, FarmError] = {
         ConfigError("collectors[0].streams[2]", "is no stream"),
         ConnectFailed("no such host"),
         ConnectionLost("closed by the venue", code=1008),
-        HandshakeRefused("forbidden", code=403),
+        HandshakeRefused("too many", code=429, retry_after=30.0),
         MissingExtra("polars", "test"),
         RestError("no such symbol", status=400, body=b'{"code":-1121}'),
         RestRateLimited("slow down", status=429, retry_after=2.5, body=b"{}"),
@@ -82,6 +82,14 @@ def test_attributes_and_notes_survive() -> None:
     again = pickle.loads(pickle.dumps(error))
     assert (again.status, again.retry_after, again.body) == (418, 60.0, b"{}")
     assert again.__notes__ == ["GET /api/v3/depth"]
+
+
+def test_a_refused_handshake_says_how_long_to_wait_if_the_venue_did() -> None:
+    assert HandshakeRefused("busy", code=503).retry_after is None
+    again = pickle.loads(pickle.dumps(made("HandshakeRefused")))
+    assert (again.code, again.retry_after, again.reason) == (429, 30.0, "too many")
+    assert str(again) == "too many (code 429)"
+    assert isinstance(again, ConnectionLost)  # weather, whatever the status
 
 
 def test_an_error_in_a_group_comes_through() -> None:

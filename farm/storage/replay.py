@@ -15,7 +15,7 @@ import attrs
 from farm.errors import RecordingError
 from farm.exchanges.registry import MARKETS, rules_of
 from farm.exchanges.session import Closed, Frames, Input, Opened, SnapshotReply, StreamStatus
-from farm.exchanges.streams import BookProcedure, Stream
+from farm.exchanges.streams import Stream
 from farm.storage.capture import CaptureEvent, CaptureRecord, capture_market, read_capture
 from farm.types import Exchange, Market, Nanoseconds
 
@@ -126,7 +126,7 @@ class Replay:
             (line, status.stream)
             for line in lines
             for status in line.statuses.values()
-            if status.stream.procedure is BookProcedure.SNAPSHOT_BY_REST
+            if (procedure := status.stream.procedure) is not None and procedure.needs_rest
         ]
         symbol = parse_qs(urlsplit(record.url).query).get("symbol", [None])[0]
         if symbol is None:
