@@ -18,8 +18,10 @@ if nothing at all comes on its connection, and so are many sparse ones if that l
 symbol is quiet: where the venue can be asked what it holds, it is asked; where it can't, an active
 stream is subscribed again, which brings a snapshot if it lives.
 
-A dead stream is subscribed again first. If it stays silent its connection is replaced, at most
-three times an hour; after that it is left as it is, and says so.
+A dead stream is subscribed again first. If it stays silent its connection is replaced: at most
+three times an hour, and for the same stream at growing intervals until it delivers; for a promised
+one only where no other promise is kept on that connection, for else its symbol is halted. In
+between it is left as it is, and says so.
 """
 
 from __future__ import annotations
@@ -57,6 +59,10 @@ MANY = 20
 
 MAX_REPLACEMENTS = 3
 REPLACEMENT_PERIOD = 3_600.0
+
+BACKOFF_FACTOR = 8.0
+"""After its n-th replacement a stream that still says nothing causes none for `FIRST_FRAME` times
+the n-th power of this, in seconds."""
 
 _UP = (StreamState.ACKNOWLEDGED, StreamState.LIVE)
 
@@ -96,7 +102,7 @@ class _Pulse:
     since: float
     bound: float
     witnessed: int  # messages of its witnesses, at that time
-    heard: bool = False  # on this connection
+    heard: float | None = None  # the time of its last message on this connection
     tries: int = 0  # steps taken since it was last alive
 
     @property
@@ -115,6 +121,7 @@ class Liveness:
         self._bounds: dict[str, float] = {}  # learned, and kept through reconnects
         self._witnesses: Counter[tuple[Symbol, DataType]] = Counter()  # their messages
         self._replacements: deque[float] = deque()
+        self._patience: dict[str, tuple[int, float]] = {}  # replacements so far, none before then
         self._listed_at = -LIST_EVERY
         self._has_quiet = False  # streams of which the venue is to be asked
         self._last_progress = 0.0
@@ -164,7 +171,8 @@ class Liveness:
                 del pulses[name]
         self._witnesses.clear()
         for status in statuses.values():
-            if status.stream.data_type in _WITNESS_KINDS:
+            # What is repeated without a change (Bybit's quotes) proves nothing.
+            if status.stream.data_type in _WITNESS_KINDS and status.stream.every is None:
                 key = (status.stream.symbol, status.stream.data_type)
                 self._witnesses[key] += status.frames
         for name, status in statuses.items():
@@ -181,12 +189,12 @@ class Liveness:
 
     def _is_alive(self, pulse: _Pulse, now: float) -> None:
         status = pulse.status
-        if pulse.heard and not status.stream.sparse and status.stream.every is None:
-            pause = now - pulse.since
-            pulse.bound = max(pulse.bound, LEARNED_FACTOR * pause)
+        if pulse.heard is not None and not status.stream.sparse and status.stream.every is None:
+            # Also where it was subscribed again meanwhile: that it came only then is how it is.
+            pulse.bound = max(pulse.bound, LEARNED_FACTOR * (now - pulse.heard))
         pulse.frames = status.frames
-        pulse.heard = True
-        pulse.since = self._last_progress = now
+        pulse.since = pulse.heard = self._last_progress = now
+        self._patience.pop(status.stream.name, None)
         pulse.witnessed = self._witnessed(status.stream)
         if pulse.tries:
             pulse.tries = 0
@@ -208,10 +216,10 @@ class Liveness:
         stream = pulse.status.stream
         silent = f"nothing came for {now - pulse.since:.0f} s"
         if stream.every is not None:
-            self._dead(pulse, now, judgement, silent)
+            self._dead(pulse, now, judgement, silent, replaces=not self._others_keep(pulse, now))
         elif self._witnessed(stream) - pulse.witnessed >= WITNESS_FRAMES:
             self._dead(pulse, now, judgement, f"{silent}, while its symbol went on")
-        elif stream.sparse and (len(self._pulses) < MANY or now - self._last_progress <= MUTE):
+        elif stream.sparse and not self._all_is_mute(pulse, now):
             return
         elif now - self._last_progress > pulse.bound:
             self._dead(pulse, now, judgement, f"{silent} on the whole connection")
@@ -220,6 +228,23 @@ class Liveness:
         else:
             pulse.bound *= 2  # quiet, as far as can be told; the venue is asked
             self._has_quiet = True
+
+    def _others_keep(self, pulse: _Pulse, now: float) -> bool:
+        """Whether another stream of which messages are promised delivers on this connection."""
+        return any(
+            other is not pulse
+            and other.status.stream.every is not None
+            and other.heard is not None
+            and now - other.heard <= other.bound
+            for other in self._pulses.values()
+        )
+
+    def _all_is_mute(self, pulse: _Pulse, now: float) -> bool:
+        """Whether so many streams that trades move say nothing for so long that it can't be so."""
+        if now - self._last_progress <= MUTE or pulse.status.stream.data_type not in _WITNESSES:
+            return False
+        moved = sum(p.status.stream.data_type in _WITNESSES for p in self._pulses.values())
+        return moved >= MANY
 
     def _dead(
         self,
@@ -235,8 +260,8 @@ class Liveness:
         name = pulse.status.stream.name
         if pulse.tries == 1:
             judgement.resubscribe.append(name)
-        elif replaces and judgement.replace is None and self._may_replace(now):
-            self._replacements.append(now)
+        elif replaces and judgement.replace is None and self._may_replace(name, now):
+            self._note_replacement(name, now)
             judgement.replace = f"{name}: {why}, though it was subscribed again"
         else:
             pulse.bound *= 2
@@ -244,7 +269,16 @@ class Liveness:
         pulse.since = now  # it has its time anew
         pulse.witnessed = self._witnessed(pulse.status.stream)
 
-    def _may_replace(self, now: float) -> bool:
+    def _may_replace(self, name: str, now: float) -> bool:
         while self._replacements and self._replacements[0] <= now - REPLACEMENT_PERIOD:
             self._replacements.popleft()
-        return len(self._replacements) < MAX_REPLACEMENTS
+        _, not_before = self._patience.get(name, (0, now))
+        return now >= not_before and len(self._replacements) < MAX_REPLACEMENTS
+
+    def _note_replacement(self, name: str, now: float) -> None:
+        """It is done for all that are dead now."""
+        self._replacements.append(now)
+        dead = {p.status.stream.name for p in self._pulses.values() if p.tries}
+        for one in dead | {name}:
+            times = self._patience.get(one, (0, now))[0] + 1
+            self._patience[one] = times, now + FIRST_FRAME * BACKOFF_FACTOR**times

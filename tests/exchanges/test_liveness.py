@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -416,10 +417,14 @@ def test_a_stream_that_was_dropped_and_is_collected_again_begins_anew() -> None:
 
 # ------------------------------------------------------------------------------------- enough of it
 def test_a_connection_is_replaced_three_times_an_hour_at_most() -> None:
-    watch = Watch(BINANCE_SPOT, ["quote", "book"])
+    """Here by one stream after the other: each has its first replacement soon."""
+    symbols = [f"S{n}" for n in range(12)]
+    watch = Watch(BINANCE_SPOT, ["quote", "book"], symbols)
     times = []
-    for _ in range(2 * HOUR):
-        for judgement in watch.run(1, "quote"):
+    for second in range(2 * HOUR):
+        healthy = symbols[1 + second // 600 :]  # one more dies every ten minutes
+        going = [("quote", s) for s in symbols] + [("book", s) for s in healthy]
+        for judgement in watch.run(1, *going):
             if judgement.replace is not None:
                 times.append(watch.now)
                 watch.open()
@@ -428,17 +433,53 @@ def test_a_connection_is_replaced_three_times_an_hour_at_most() -> None:
         assert fourth - first >= HOUR
 
 
-def test_after_that_it_is_left_as_it_is_and_says_so() -> None:
+def test_for_one_stream_it_is_replaced_at_growing_intervals_until_it_delivers() -> None:
     watch = Watch(BINANCE_SPOT, ["quote", "book"])
-    count = 0
-    while count < 3:
-        for _ in replaced(watch.run(1, "quote")):
-            count += 1
-            watch.open()
-    judgements = watch.run(1_000, "quote")
-    assert replaced(judgements) == []
-    assert resubscribed(judgements) == [watch.name("book")]
+
+    def replacements(seconds: int) -> list[float]:
+        times = []
+        for _ in range(seconds):
+            for _ in replaced(watch.run(1, "quote")):
+                times.append(watch.now)
+                watch.open()
+        return times
+
+    times = replacements(24 * HOUR)
+    assert 3 <= len(times) <= 5
+    pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert all(later > 4 * earlier for earlier, later in itertools.pairwise(pauses))
     assert "nothing came for" in watch.reason("book")
+    watch.run(1, "book", "quote")
+    assert len(replacements(24 * HOUR)) >= 1  # as at first
+
+
+def test_a_quiet_bybit_book_is_subscribed_again_ever_more_rarely() -> None:
+    """Each time its snapshot comes: it lives, and now it is known how quiet it is."""
+    watch = Watch(BYBIT_LINEAR, ["book", "quote"])
+    again = 0
+    watch.deliver("book")
+    for _ in range(24 * HOUR):
+        watch.now += 1
+        watch.deliver("quote")  # repeated every few seconds, changed or not
+        for name in watch.subject.judge(watch.now).resubscribe:
+            again += 1
+            watch.deliver("book")
+            assert name == watch.name("book")
+    assert 0 < again <= 6
+
+
+def test_a_halted_symbol_of_a_promised_stream_costs_its_neighbours_nothing() -> None:
+    watch = Watch(BINANCE_USDM, ["mark_price"], ["A", "B"])
+    judgements = watch.run(24 * HOUR, ("mark_price", "A"))
+    assert resubscribed(judgements) == [watch.name("mark_price", "B")]
+    assert replaced(judgements) == []
+    assert "nothing came for" in watch.reason("mark_price", "B")
+
+
+def test_liquidations_alone_may_be_silent_for_ever() -> None:
+    watch = Watch(BINANCE_USDM, ["liquidation"], [f"S{n}" for n in range(2 * MANY)])
+    judgements = watch.run(24 * HOUR)
+    assert (resubscribed(judgements), replaced(judgements)) == ([], [])
 
 
 def test_one_replacement_does_for_all_that_is_dead() -> None:
