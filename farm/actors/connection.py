@@ -25,6 +25,7 @@ from farm.exchanges.session import (
     Closed,
     Command,
     FetchSnapshot,
+    ForgetSnapshot,
     Frames,
     Input,
     Lost,
@@ -112,7 +113,7 @@ class ConnectionActor:
         self._serial = 0
         self._ordinal = 0
         self._announced = False
-        self._fetching: set[Stream] = set()
+        self._fetching: dict[Stream, trio.CancelScope] = {}
 
     async def run(self, health: Health) -> None:
         """Live for one epoch; raises ConnectionLost at its end, for it always ends by weather."""
@@ -156,7 +157,7 @@ class ConnectionActor:
         finally:
             if self._announced:
                 now = wiring.wall_clock()
-                self._put(Closed(self._epoch, now, reason or "closed by us", reason is None))
+                self.put(Closed(self._epoch, now, reason or "closed by us", reason is None))
 
     async def _serve(self, socket: WebSocket) -> ConnectionLost:
         """Do what is to be done until the connection has ended; why it did."""
@@ -171,7 +172,7 @@ class ConnectionActor:
     def _announce(self, time: Nanoseconds) -> None:
         if not self._announced:
             self._announced = True
-            self._put(Opened(self._epoch, time, trio.current_time()))
+            self.put(Opened(self._epoch, time, trio.current_time()))
 
     def _on_read(self, frames: list[bytes], time: Nanoseconds) -> None:
         """All messages of one socket read; called by the reader, so it must not wait."""
@@ -181,9 +182,10 @@ class ConnectionActor:
         self.counters.frames += len(frames)
         self.counters.nbytes += nbytes
         self.counters.last_frame = time
-        self._put(Frames(self._epoch, time, first, frames, nbytes))
+        self.put(Frames(self._epoch, time, first, frames, nbytes))
 
-    def _put(self, item: Input) -> None:
+    def put(self, item: Input) -> None:
+        """Hand an input to the parser, numbered: all inputs of a connection go this way."""
         self._serial += 1
         item.serial = self._serial
         self._wiring.mailbox.put(item)
@@ -200,6 +202,9 @@ class ConnectionActor:
                     self._has_texts.set()
                 case FetchSnapshot():
                     self._fetch_soon(command, nursery)
+                case ForgetSnapshot():
+                    if (scope := self._fetching.pop(command.stream, None)) is not None:
+                        scope.cancel()
                 case Reconnect():
                     nursery.start_soon(socket.close, 1000, command.reason)
                 case Rotate():
@@ -225,19 +230,24 @@ class ConnectionActor:
         if command.stream in self._fetching:
             fetcher.update(command)
         else:
-            self._fetching.add(command.stream)
-            nursery.start_soon(self._fetch, command, fetcher)
+            scope = self._fetching[command.stream] = trio.CancelScope()
+            nursery.start_soon(self._fetch, command, fetcher, scope)
 
-    async def _fetch(self, command: FetchSnapshot, fetcher: SnapshotFetcher) -> None:
+    async def _fetch(
+        self, command: FetchSnapshot, fetcher: SnapshotFetcher, scope: trio.CancelScope
+    ) -> None:
         stream, clock = command.stream, self._wiring.wall_clock
 
         def on_sent() -> None:
-            self._put(SnapshotAsked(self._epoch, clock(), stream))
+            self.put(SnapshotAsked(self._epoch, clock(), stream))
 
-        body = await fetcher.fetch(command, on_sent)
-        self._fetching.discard(stream)
-        ordinal, self._ordinal = self._ordinal, self._ordinal + 1
-        self._put(SnapshotReply(self._epoch, clock(), ordinal, stream, body, len(body)))
+        with scope:
+            body = await fetcher.fetch(command, on_sent)
+            if self._fetching.get(stream) is not scope:
+                return  # forgotten, when the answer was already on its way to this task
+            del self._fetching[stream]
+            ordinal, self._ordinal = self._ordinal, self._ordinal + 1
+            self.put(SnapshotReply(self._epoch, clock(), ordinal, stream, body, len(body)))
 
     async def _watch(self, socket: WebSocket) -> None:
         """Tell the core of the time, ask for another connection before the venue ends this one, and
@@ -252,7 +262,7 @@ class ConnectionActor:
             if now - socket.last_receive > self._silence:
                 await socket.close(1000, f"nothing came for {self._silence:g} s")
                 return
-            self._put(Tick(self._epoch, self._wiring.wall_clock(), now))
+            self.put(Tick(self._epoch, self._wiring.wall_clock(), now))
 
 
 def is_droppable(item: Input) -> bool:

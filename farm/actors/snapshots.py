@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable
 
 import attrs
@@ -35,6 +36,7 @@ class SnapshotFetcher:
         self._limit = trio.CapacityLimiter(parallel)
         self._turns = _Turns()
         self._last: dict[str, float] = {}
+        self._unusable: Counter[str] = Counter()  # answers in a row that no core could use
         self._needs: dict[str, int] = {}  # of what is under way, by feed
         self._rng = random.Random()  # noqa: S311 (jitter)
         self.fetched = self.failed = 0
@@ -51,6 +53,10 @@ class SnapshotFetcher:
         request is about to be sent."""
         feed = request.stream.feed
         self._needs[feed] = request.need
+        if request.failed:
+            self._unusable[feed] += 1
+        else:
+            del self._unusable[feed]
         try:
             return await self._fetch(feed, request, on_sent)
         finally:
@@ -58,13 +64,15 @@ class SnapshotFetcher:
 
     async def _fetch(self, feed: str, request: FetchSnapshot, on_sent: Callable[[], None]) -> bytes:
         await trio.sleep_until(self._last.get(feed, -LEAST_PAUSE) + LEAST_PAUSE)
+        if unusable := self._unusable[feed]:
+            await trio.sleep(self._pause(unusable - 1))
         tries = 0
         while True:
             try:
                 body = await self._try(feed, request, on_sent)
             except RestError as error:
                 self.failed += 1
-                pause = self._rng.uniform(0.5, 1.0) * min(BACKOFF_CAP, 2.0 ** min(tries, 10))
+                pause = self._pause(tries)
                 log.warning("%s: no snapshot (%s); again in %.1f s", feed, error, pause)
                 tries += 1
                 await trio.sleep(pause)
@@ -72,6 +80,9 @@ class SnapshotFetcher:
                 self.fetched += 1
                 self._last[feed] = trio.current_time()
                 return body
+
+    def _pause(self, failures: int) -> float:
+        return self._rng.uniform(0.5, 1.0) * min(BACKOFF_CAP, 2.0 ** min(failures, 10))
 
     async def _try(self, feed: str, request: FetchSnapshot, on_sent: Callable[[], None]) -> bytes:
         turn = await self._turns.take(feed, self._needs.get(feed, request.need))

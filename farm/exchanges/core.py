@@ -25,6 +25,7 @@ from farm.exchanges.session import (
     Command,
     FetchSnapshot,
     Finished,
+    ForgetSnapshot,
     Frames,
     Input,
     Lost,
@@ -44,6 +45,9 @@ from farm.exchanges.subscriptions import Request, Subscriptions
 from farm.types import GapCause, Nanoseconds, NumberMode
 
 __all__ = ["CoreSession"]
+
+RETRY_REFUSED = 600.0
+"""Seconds after which refused streams are asked for again."""
 
 
 class CoreSession(ABC):
@@ -81,6 +85,7 @@ class CoreSession(ABC):
         self._epoch = 0
         self._open = False
         self._ordinal = 0
+        self._retried_at = 0.0  # when refused streams were asked for again
         self._now = 0.0
         self._last_time: Nanoseconds = 0
         # The record of outages that the last input ended, and what else it told. That can be made
@@ -198,9 +203,9 @@ class CoreSession(ABC):
             case Subscribe():
                 self._on_subscribe(item.streams)
             case Unsubscribe():
-                self._on_unsubscribe(item.streams, harvest)
+                self._on_unsubscribe(item, harvest)
             case Lost():
-                harvest.gaps(self._outages.lost(item, self._ordinal))
+                self._on_lost(item, harvest)
             case Finished():
                 self._record(self._outages.finished(item.time, self._ordinal), harvest)
         return None
@@ -222,7 +227,7 @@ class CoreSession(ABC):
         self._open = True
         self._origin = attrs.evolve(self._origin, epoch=item.epoch)
         self._ordinal = 0
-        self._now = item.now
+        self._now = self._retried_at = item.now
         self._last_time = item.time
         self._commands.clear()  # they were meant for the connection before
         self._resyncs.clear()
@@ -235,6 +240,9 @@ class CoreSession(ABC):
             route.parse = self._parser(route.stream)  # what it remembered was of another epoch
         self._subscribe([status.stream for status in self.statuses.values()])
         return missed
+
+    def _on_lost(self, item: Lost, harvest: Harvest) -> None:
+        harvest.gaps(self._outages.lost(item, self._ordinal))
 
     def _all_quiet(self) -> None:
         for route in self._routes.values():
@@ -262,11 +270,15 @@ class CoreSession(ABC):
         if self._open:
             self._subscribe(new)
 
-    def _on_unsubscribe(self, streams: Iterable[Stream], harvest: Harvest) -> None:
-        gone = [stream for stream in streams if stream.name in self.statuses]
+    def _on_unsubscribe(self, item: Unsubscribe, harvest: Harvest) -> None:
+        gone = [stream for stream in item.streams if stream.name in self.statuses]
         if self._open:
             self._subscriptions.unsubscribe(_names_of_topics(gone), self._now)
+        down = [self.statuses[stream.name] for stream in gone]
+        self._record(self._outages.back(down, item.time, self._ordinal), harvest)  # until now
         for stream in gone:
+            if stream.procedure is not None and stream.procedure.needs_rest:
+                self._commands.append(ForgetSnapshot(self._epoch, stream))
             self._leaving.add(stream.name)
             del self.statuses[stream.name]
             del self._routes[stream.name.encode()]
@@ -284,7 +296,16 @@ class CoreSession(ABC):
             self._commands.append(Reconnect(self._epoch, f"no answer to the request for {names}"))
             return
         self._tick(item.now)
+        if item.now - self._retried_at >= RETRY_REFUSED:
+            self._retry_refused(item.now)
         self._execute(self._liveness.judge(item.now), harvest)
+
+    def _retry_refused(self, now: float) -> None:
+        """Ask again for what the venue refused: it may have been in trouble."""
+        self._retried_at = now
+        failed = [n for n, s in self.statuses.items() if s.state is StreamState.FAILED]
+        if failed:
+            self._subscriptions.subscribe(failed, now)
 
     def _execute(self, judgement: Judgement, harvest: Harvest) -> None:
         """Do what the judgement on the streams' life says."""
@@ -336,7 +357,7 @@ class CoreSession(ABC):
             if polled:
                 self._quarantined(stream, item.time, item.ordinal, harvest)
             elif self._open:
-                self._commands.append(self._snapshot_request(stream, 0))  # the book still waits
+                self._commands.append(self._snapshot_request(stream, 0, failed=True))
         else:
             if polled:
                 if not route.live:
@@ -344,11 +365,13 @@ class CoreSession(ABC):
                 route.status.frames += 1
                 route.status.last_time = item.time
 
-    def _snapshot_request(self, stream: Stream, need: int) -> FetchSnapshot:
-        rules, levels = self.rules, self.snapshot_levels
-        params = self._snapshot_params(stream)
-        weight = rules.snapshot_weight(levels)
-        return FetchSnapshot(self._epoch, stream, rules.snapshot_path, params, weight, need)
+    def _snapshot_request(
+        self, stream: Stream, need: int, *, failed: bool = False
+    ) -> FetchSnapshot:
+        rules = self.rules
+        params, weight = self._snapshot_params(stream), rules.snapshot_weight(self.snapshot_levels)
+        path = rules.snapshot_path
+        return FetchSnapshot(self._epoch, stream, path, params, weight, need, failed)
 
     def _goes_live(self, route: Route, time: Nanoseconds, ordinal: int, harvest: Harvest) -> None:
         route.live = True

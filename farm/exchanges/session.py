@@ -23,6 +23,7 @@ __all__ = [
     "Command",
     "FetchSnapshot",
     "Finished",
+    "ForgetSnapshot",
     "Frames",
     "Input",
     "Lost",
@@ -56,7 +57,8 @@ class FetchSnapshot:
     """Fetch a book snapshot by REST and answer with a :class:`SnapshotReply`.
 
     Of many that wait for the weight budget the one with the greatest ``need`` goes first. When it
-    is sent, the core is told by a :class:`SnapshotAsked`.
+    is sent, the core is told by a :class:`SnapshotAsked`. ``failed``: the last answer could not be
+    used, so that there is no hurry.
     """
 
     epoch: int
@@ -65,6 +67,15 @@ class FetchSnapshot:
     params: tuple[tuple[str, str | int], ...]
     weight: int
     need: int = 0
+    failed: bool = False
+
+
+@attrs.frozen
+class ForgetSnapshot:
+    """The snapshot of this book is not wanted any more."""
+
+    epoch: int
+    stream: Stream
 
 
 @attrs.frozen
@@ -83,7 +94,7 @@ class Rotate:
     reason: str
 
 
-Command: TypeAlias = SendText | FetchSnapshot | Reconnect | Rotate
+Command: TypeAlias = SendText | FetchSnapshot | ForgetSnapshot | Reconnect | Rotate
 
 
 # --------------------------------------------------------------------------------------- inputs

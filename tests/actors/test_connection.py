@@ -37,6 +37,7 @@ from farm.exchanges.session import (
     Command,
     FetchSnapshot,
     Finished,
+    ForgetSnapshot,
     Frames,
     Input,
     Lost,
@@ -763,6 +764,33 @@ async def test_one_book_is_fetched_by_one_task_however_often_it_is_asked_for(
     assert (opened, closed) == ("Opened", "Closed")
     assert items[-3:] == ["SnapshotReply", "SnapshotAsked", "SnapshotReply"]
     assert items[:-3] == ["SnapshotAsked"] * (len(rest.asked) - 1)  # one for each try
+
+
+async def test_what_is_not_wanted_any_more_is_not_fetched(autojump_clock: MockClock) -> None:
+    """Given up at any moment: either it came before, or it does not come."""
+    came = 0
+    for turn in range(runs(60)):
+        rest = RestVenue(lambda _: Answer())
+        async with fetching(rest) as fetcher:
+            rig = Rig([says(code=None)], fetcher=fetcher, silence=1e9)
+            async with rig.network(), trio.open_nursery() as nursery:
+                nursery.start_soon(rig.run)
+                await wait_all_tasks_blocked()
+                rig.command(fetch("BTCUSDT"))
+                for _ in range(turn):
+                    await trio.lowlevel.checkpoint()
+                forgotten = fetch("BTCUSDT")
+                rig.command(ForgetSnapshot(1, forgotten.stream))
+                await wait_all_tasks_blocked()
+                before = shape(await rig.inputs()).count("SnapshotReply")
+                await trio.sleep(100)
+                assert "SnapshotReply" not in shape(await rig.inputs())
+                rig.command(fetch("BTCUSDT"))
+                await trio.sleep(10)
+                assert shape(await rig.inputs()).count("SnapshotReply") == 1
+                nursery.cancel_scope.cancel()
+        came += before
+    assert 0 < came < runs(60)
 
 
 async def test_a_fetch_ends_with_its_epoch(autojump_clock: MockClock) -> None:

@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 from urllib.parse import parse_qs, urlsplit
 
+import attrs
 import h11
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from farm.actors.snapshots import BACKOFF_CAP, SnapshotFetcher, _Turns
+from farm.actors.snapshots import BACKOFF_CAP, LEAST_PAUSE, SnapshotFetcher, _Turns
 from farm.exchanges.registry import rules_of
 from farm.exchanges.session import FetchSnapshot
 from farm.net.budget import Budget
@@ -340,3 +341,20 @@ async def test_a_thousand_books_take_eight_minutes_and_never_more_than_the_venue
     # All of them waited from the start on, but for the first, whose turn was free: neediest first.
     order = [needs[symbol] for _, symbol in venue.asked]
     assert order[2:] == sorted(order[2:], reverse=True)
+
+
+async def test_answers_that_no_core_can_use_are_asked_for_less_and_less(
+    autojump_clock: MockClock,
+) -> None:
+    """Bybit says no in an answer of 200: the core can't use it, and asks again at once."""
+    venue = Venue(fails(0))
+    async with fetching(venue) as fetcher:
+        await fetcher.fetch(request(), unheard)
+        for _ in range(9):
+            await fetcher.fetch(attrs.evolve(request(), failed=True), unheard)
+        for number, pause in enumerate(venue.pauses):
+            ceiling = min(BACKOFF_CAP, 2.0**number)
+            assert ceiling / 2 <= pause - LEAST_PAUSE <= ceiling
+        before = trio.current_time()
+        await fetcher.fetch(request(), unheard)  # the last one was of use
+        assert trio.current_time() - before == pytest.approx(LEAST_PAUSE)

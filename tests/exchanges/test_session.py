@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from farm.entities import BookUpdate, Gap, OpenInterest, Quote, Ticker, Trade
+from farm.exchanges.core import RETRY_REFUSED
 from farm.exchanges.rules import MarketRules
 from farm.exchanges.session import (
     LAST_SERIAL,
     Closed,
     Finished,
+    ForgetSnapshot,
     Frames,
     Opened,
     SendText,
@@ -232,6 +234,43 @@ def test_one_bad_name_is_found_recorded_once_and_hurts_no_other(rules: MarketRul
 
 
 @venues
+def test_what_was_refused_is_asked_for_again_in_a_while(rules: MarketRules) -> None:
+    """A venue in trouble refuses what it would grant at any other time."""
+    drive = Drive(rules, ["trade"], SYMBOLS, books=False)
+    bad = drive.stream("trade").name
+    drive.open(answered=False)
+    while requests := drive.sent():
+        for request in requests:
+            drive.read(drive.answer(request, [bad]))
+    assert drive.status("trade").state is StreamState.FAILED
+    asked: list[str] = []
+    for _ in range(int(RETRY_REFUSED) - 1):
+        drive.tick(1)
+        asked += [name for request in drive.sent() for name in names_in(request)]
+    assert asked == []
+    drive.tick(1)
+    (again,) = (request for request in drive.sent() if names_in(request))
+    assert names_in(again) == [bad]
+    drive.read(drive.granted(again))
+    assert drive.status("trade").state is StreamState.ACKNOWLEDGED
+    assert drive.read(trade(rules)).only(Trade)
+
+
+@venues
+def test_what_is_removed_while_it_is_down_was_lost_until_then(rules: MarketRules) -> None:
+    drive = Drive(rules, ["trade"], SYMBOLS, books=False)
+    drive.open()
+    drive.read(trade(rules, "ETHUSDT"))
+    good = drive.time
+    drive.close()
+    drive.time += 3_600 * drive.step
+    removed = drive.unsubscribe("trade", "ETHUSDT")
+    assert bounds(removed.gaps) == [("ETHUSDT", GapCause.DISCONNECT, good, drive.time)]
+    later = [*drive.open().gaps, *drive.finish().gaps]
+    assert {gap.symbol for gap in later} == {"BTCUSDT"}
+
+
+@venues
 def test_a_request_that_is_never_answered_ends_the_connection(rules: MarketRules) -> None:
     drive = Drive(rules, ["trade"])
     drive.open(answered=False)
@@ -287,6 +326,29 @@ def test_a_full_book_of_bybit_resyncs_by_rest() -> None:
     (fetch,) = drive.session.take_commands()
     assert (fetch.path, fetch.weight, fetch.need) == ("/v5/market/full_orderbook", 1, 3)
     assert dict(fetch.params) == {"category": "spot", "symbol": "BTCUSDT"}
+
+
+def test_a_snapshot_that_is_none_is_asked_for_again_without_hurry() -> None:
+    """Bybit says that there were too many requests in an answer of HTTP 200."""
+    drive = Drive(BYBIT_SPOT, ["book:full"], books=False)
+    drive.open()
+    drive.session.resync(drive.stream("book:full"), 3)
+    drive.commands += drive.session.take_commands()
+    assert [fetch.failed for fetch in drive.fetches()] == [False]
+    busy = text({"retCode": 10006, "retMsg": "Too many visits", "result": {}, "time": 1})
+    drive.snapshot(busy, "book:full")
+    assert [fetch.failed for fetch in drive.fetches()] == [True]
+
+
+def test_the_snapshot_of_a_book_that_is_removed_is_not_wanted() -> None:
+    drive = Drive(BINANCE_SPOT, ["book", "trade"], SYMBOLS, books=False)
+    drive.open()
+    drive.commands.clear()
+    stream = drive.stream("book")
+    drive.unsubscribe("trade", "BTCUSDT")
+    drive.unsubscribe("book", "BTCUSDT")
+    forgotten = [c for c in drive.commands if isinstance(c, ForgetSnapshot)]
+    assert forgotten == [ForgetSnapshot(1, stream)]
 
 
 def test_a_bybit_book_resyncs_by_its_topic_alone_and_only_where_it_is_subscribed() -> None:
@@ -403,6 +465,34 @@ def test_an_input_that_is_delivered_again_makes_the_same_gaps_again(rules: Marke
     assert outcome.gaps == [first]
     assert outcome.only(Trade)
     assert drive.read(trade(rules)).gaps == []
+
+
+@venues
+def test_what_a_crash_amid_an_input_kept_from_being_told_is_told_with_the_next_try(
+    rules: MarketRules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The core itself fails once, in the read that also brings the answer of the venue."""
+    drive = Drive(rules, ["trade"], SYMBOLS, books=False)
+    feeds = {f"{rules.key}/{symbol}/trade" for symbol in SYMBOLS}
+    drive.open(answered=False)
+    (request,) = drive.sent()
+    answer, size = drive.granted(request), 10
+    drive.serial += 1
+    item = Frames(drive.epoch, drive.time, 0, [answer, trade(rules)], size, serial=drive.serial)
+    route = drive.session._routes[drive.stream("trade").name.encode()]  # type: ignore[attr-defined]
+    parse = route.parse
+
+    def failing(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    route.parse = failing
+    with pytest.raises(RuntimeError, match="a bug"):
+        drive.session.handle(item)
+    route.parse = parse
+    drive.serial -= 1
+    outcome = drive.give(item)
+    assert set(outcome.up) == feeds
+    assert outcome.only(Trade)
 
 
 def test_a_connection_whose_opening_was_never_processed_is_opened_again() -> None:

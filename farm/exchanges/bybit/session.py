@@ -16,7 +16,7 @@ from farm.exchanges.core import CoreSession
 from farm.exchanges.harvest import Harvest
 from farm.exchanges.numbers import Parser
 from farm.exchanges.rules import MarketRules
-from farm.exchanges.session import Opened, Reconnect
+from farm.exchanges.session import Lost, Opened, Reconnect
 from farm.exchanges.streams import Stream
 from farm.exchanges.subscriptions import Request
 from farm.types import Nanoseconds
@@ -122,6 +122,10 @@ class BybitSession(CoreSession):
 
     def _ask_list(self) -> None:
         """Bybit can't be asked."""
+
+    def _on_lost(self, item: Lost, harvest: Harvest) -> None:
+        super()._on_lost(item, harvest)
+        self._pong_due = None  # it may be among what was lost
 
     def _tick(self, now: float) -> None:
         """Ping every ``ping_interval``; a pong that is late by as much means a dead connection.

@@ -107,6 +107,21 @@ def test_a_ping_without_a_pong_ends_the_connection_though_data_flows() -> None:
     assert drive.sent() == [{"op": "ping"}]
 
 
+def test_a_pong_that_may_be_among_what_was_lost_is_not_missed() -> None:
+    drive = opened()
+    drive.tick(20)
+    assert drive.sent() == [{"op": "ping"}]
+    drive.lose(500)
+    for second in range(1, 20):
+        drive.tick(1)
+        drive.read(bybit_trades(str(second)))
+    assert drive.reconnects() == []
+    drive.tick(1)
+    assert drive.sent() == [{"op": "ping"}]  # for this one a pong is due again
+    drive.tick(20)
+    assert [command.reason for command in drive.reconnects()] == ["no pong"]
+
+
 def test_ticks_that_come_late_send_one_ping_each() -> None:
     drive = opened()
     drive.tick(19.9)
