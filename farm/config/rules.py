@@ -116,6 +116,10 @@ def detail_faults(good: Mapping[str, Any], rules: MarketRules) -> Iterator[Confi
     """Settings of a collector that its market does not know."""
     if good.get("time_unit") == "microsecond" and not rules.microseconds:
         yield ConfigError("time_unit", f"{rules.key} has no microseconds; binance/spot has")
+    rotate = good.get("rotate_seconds")
+    if rotate is not None and rules.max_age is not None and rotate >= rules.max_age:
+        message = f"{rotate:g} is too large: {rules.key} ends a connection after {rules.max_age:g}"
+        yield ConfigError("rotate_seconds", message)
     if good.get("poll_seconds") is not None and rules.poll is None:
         yield ConfigError("poll_seconds", f"{rules.key} has nothing to poll")
     for index, symbol in enumerate(good.get("symbols", ())):

@@ -29,6 +29,10 @@ ROTATE_AT = (0.95, 0.985)
 """When a connection is replaced, as shares of the venue's limit of its age: drawn between the two,
 so that connections which were opened together are not replaced together."""
 
+MARGIN = 0.96
+"""The share of a venue's limits an address that is used: venues count on arrival, by a clock of
+their own, so that what was sent within one minute may arrive within another."""
+
 MICROSECONDS = "?timeUnit=MICROSECOND"
 
 
@@ -124,7 +128,7 @@ class Venues:
         """The budget of an address at a host, shared by everything that calls it."""
         key = (what, host)
         if key not in self._budgets:
-            self._budgets[key] = _budget(" ".join(key), rate)
+            self._budgets[key] = _budget(" ".join(key), rate, MARGIN)
         return self._budgets[key]
 
 
@@ -134,8 +138,8 @@ def _rotate_after(collector: CollectorConfig, rules: MarketRules, rng: random.Ra
     return float("inf") if rules.max_age is None else rules.max_age * rng.uniform(*ROTATE_AT)
 
 
-def _budget(name: str, rate: Rate) -> Budget:
-    return Budget(rate.limit, rate.period, name)
+def _budget(name: str, rate: Rate, margin: float = 1.0) -> Budget:
+    return Budget(max(1, int(rate.limit * margin)), rate.period, name)
 
 
 def _ssl_context(ca_file: Path | None) -> ssl.SSLContext | None:

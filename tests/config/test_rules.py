@@ -240,6 +240,11 @@ def test_market_streams_twice() -> None:
         ),
         ({"poll_seconds": 5.0}, "poll_seconds", "binance/spot has nothing to poll"),
         ({"rotate_seconds": 0}, "rotate_seconds", "0.0 is too small: at least 1"),
+        (
+            {"rotate_seconds": 86_400},
+            "rotate_seconds",
+            "86400 is too large: binance/spot ends a connection after 86400",
+        ),
     ],
 )
 def test_details_that_cannot_be(changes: dict[str, Any], path: str, message: str) -> None:

@@ -13,7 +13,7 @@ from farm.exchanges.registry import rules_of
 from farm.exchanges.streams import REST_ROUTE
 from farm.pipeline import Environment, Lane, Settings
 from farm.pipeline.lane import SessionOptions, make_lane
-from farm.pipeline.venues import ROTATE_AT, Venues
+from farm.pipeline.venues import MARGIN, ROTATE_AT, Venues
 from farm.types import Exchange, Market
 
 NOWHERE = Endpoints(ws="ws://127.0.0.1:9", rest="http://127.0.0.1:9")
@@ -52,8 +52,8 @@ async def test_connections_to_one_address_share_its_budgets() -> None:
     assert first.fetcher is not other.fetcher
     assert first.control_budget is not second.control_budget  # counted by connection
     rules = collector().rules
-    assert first.connect_budget.limit == rules.connect_rate.limit
-    assert first.fetcher._client.budget.limit == rules.rest_rate.limit
+    assert first.connect_budget.limit == int(MARGIN * rules.connect_rate.limit)
+    assert first.fetcher._client.budget.limit == int(MARGIN * rules.rest_rate.limit)
 
 
 async def test_markets_on_one_host_share_its_budget_of_connections() -> None:
@@ -77,7 +77,7 @@ async def test_the_two_futures_markets_share_one_rest_weight_and_spot_has_its_ow
             ]
             assert usdm is coinm
             assert spot is not usdm
-            assert (spot.limit, usdm.limit) == (6000, 2400)
+            assert (spot.limit, usdm.limit) == (5760, 2304)
 
 
 async def test_each_route_has_its_path_and_microseconds_are_asked_for_in_it() -> None:
