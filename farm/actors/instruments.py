@@ -47,7 +47,8 @@ class InstrumentWatcher:
 
     A listing is taken whole or not at all. One that is suddenly empty, or has lost more than half
     of its symbols, is a venue in trouble more often than the truth: it is believed only when the
-    next one has the same symbols.
+    next one has the same symbols. So is a single symbol that is missing: it keeps its terms until
+    it is missing in the next listing as well, which is asked for soon.
 
     `extra_params` are added to the requests: the listing is fetched once for each, and united
     (Bybit lists the options of one base coin at a time, and contracts before their launch apart).
@@ -80,6 +81,7 @@ class InstrumentWatcher:
         self._run_sync = run_sync  # a listing takes tens of milliseconds to parse
         self._wanted = trio.Event()
         self._doubted: frozenset[Symbol] | None = None
+        self._missing: set[Symbol] = set()
 
     async def run(self, health: Health) -> NoReturn:
         """Follow the listing; ConnectionLost where it can't be had or can't be read."""
@@ -169,6 +171,7 @@ class InstrumentWatcher:
             return True
         before, self._doubted = self._doubted, frozenset(listing)
         if before == self._doubted:
+            self._missing = set(self.listing) - set(listing)  # for the second time
             return True
         log.warning(
             "%s: a listing of %d symbols, which has %d of the %d known, is not believed at once",
@@ -182,6 +185,8 @@ class InstrumentWatcher:
     def _take(self, fetched: _Fetched) -> None:
         """Tell what changed. What did not is kept as it was: its terms hold since then."""
         old = self.listing
+        missing = old.keys() - fetched.listing.keys() - self._missing
+        fetched.listing |= {symbol: old[symbol] for symbol in missing}
         changes = compare_listings(old, fetched.listing, fetched.time)
         news = {item.symbol for item in (*changes.listed, *changes.changed)}
         self.listing = {
@@ -194,4 +199,7 @@ class InstrumentWatcher:
             except Exception:
                 self.listing = old  # they were not told, so they come again
                 raise
+        self._missing = set(missing)  # for the first time
+        if missing:
+            self._wanted.set()
         self.first.set()

@@ -48,13 +48,14 @@ class PollActor:
         self._epoch = 0
         self._ordinal = 0
         self._serial = 0
+        self._asked: Stream | None = None  # the last one
         self._sent_at = 0.0
 
     async def run(self, health: Health) -> None:
         """Poll for one epoch; raises ConnectionLost at its end."""
         self._epoch += 1
         self._ordinal = 0
-        self._put(Opened(self._epoch, self._wall_clock(), trio.current_time()))
+        self.put(Opened(self._epoch, self._wall_clock(), trio.current_time()))
         self.counters.connects += 1
         health.ready()
         reason: str | None = None
@@ -68,23 +69,34 @@ class PollActor:
             raise
         finally:
             now = self._wall_clock()
-            self._put(Closed(self._epoch, now, reason or "closed by us", reason is None))
+            self.put(Closed(self._epoch, now, reason or "closed by us", reason is None))
 
     async def _poll(self) -> NoReturn:
+        streams = self._in_turn()
         while True:
-            streams = list(self._streams())
             for stream in streams:
                 await self._ask(stream)
                 # From when it was sent: what is late is not made up for by a burst.
                 await trio.sleep_until(self._sent_at + self._rules.every / len(streams))
             if not streams:
                 await trio.sleep(self._rules.every)
-            self._put(Tick(self._epoch, self._wall_clock(), trio.current_time()))
+            self.put(Tick(self._epoch, self._wall_clock(), trio.current_time()))
+            streams = list(self._streams())
 
     def _note_sent(self) -> None:
         self._sent_at = trio.current_time()
 
+    def _in_turn(self) -> list[Stream]:
+        """All of them, from the one behind the last that was asked for: by that one the epoch
+        before may have ended, and one that always fails must not starve those behind it."""
+        streams = list(self._streams())
+        if self._asked in streams:
+            place = streams.index(self._asked) + 1
+            streams = streams[place:] + streams[:place]
+        return streams
+
     async def _ask(self, stream: Stream) -> None:
+        self._asked = stream
         rules, params = self._rules, {"symbol": stream.symbol}
         try:
             reply = await self._client.get(
@@ -101,10 +113,11 @@ class PollActor:
         self.counters.frames += 1
         self.counters.nbytes += size
         self.counters.last_frame = time
-        self._put(SnapshotReply(self._epoch, time, self._ordinal, stream, body, size))
+        self.put(SnapshotReply(self._epoch, time, self._ordinal, stream, body, size))
         self._ordinal += 1
 
-    def _put(self, item: Input) -> None:
+    def put(self, item: Input) -> None:
+        """Hand an input to the parser, numbered: all inputs of a source go this way."""
         self._serial += 1
         item.serial = self._serial
         self._mailbox.put(item)

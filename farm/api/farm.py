@@ -178,18 +178,23 @@ class Farm:
         *,
         exchange: Exchange | str | None = None,
         market: Market | str | None = None,
+        collector: int | None = None,
     ) -> list[Symbol]:
         """Collect more symbols, each of the streams that the others have; patterns such as
         ``*USDT`` are allowed. The symbols that are new.
 
-        Other streams are not touched. UnknownSymbol for names that the venue does not list;
-        UnknownFeed where several collectors match and neither `exchange` nor `market` say which.
+        `exchange`, `market`, or `collector`, its place in the configuration, say whose they are to
+        be, where there are several. Other streams are not touched. UnknownSymbol for names that the
+        venue does not list; ConfigErrors where another collector has them; UnknownFeed where it is
+        not clear which collector is meant.
         """
         self._see_open()
-        roster = self._roster(exchange, market)
-        new = await roster.add_symbols(sorted(_symbols(symbols)))
-        assert self._pipeline.listings is not None
-        self._pipeline.listings.publish(roster, new)
+        names = sorted(_symbols(symbols))
+        roster, listings = self._roster(exchange, market, collector), self._pipeline.listings
+        assert listings is not None
+        await listings.prepare(roster, names)
+        new = await roster.add_symbols(names)
+        listings.publish(roster, new)
         return new
 
     def remove_symbols(
@@ -198,10 +203,11 @@ class Farm:
         *,
         exchange: Exchange | str | None = None,
         market: Market | str | None = None,
+        collector: int | None = None,
     ) -> None:
         """Collect these symbols no longer. Errors as :meth:`add_symbols`."""
         self._see_open()
-        self._roster(exchange, market).remove_symbols(sorted(_symbols(symbols)))
+        self._roster(exchange, market, collector).remove_symbols(sorted(_symbols(symbols)))
 
     async def add_streams(
         self,
@@ -209,13 +215,14 @@ class Farm:
         *,
         exchange: Exchange | str | None = None,
         market: Market | str | None = None,
+        collector: int | None = None,
     ) -> None:
         """Collect more streams (``kline:1m``) of every symbol of a collector.
 
         ConfigErrors for what the market does not offer; UnknownFeed as :meth:`add_symbols`.
         """
         self._see_open()
-        await self._roster(exchange, market).add_streams(_words(streams))
+        await self._roster(exchange, market, collector).add_streams(_words(streams))
 
     def remove_streams(
         self,
@@ -223,10 +230,11 @@ class Farm:
         *,
         exchange: Exchange | str | None = None,
         market: Market | str | None = None,
+        collector: int | None = None,
     ) -> None:
         """Collect these streams no longer. UnknownFeed for one that is not collected."""
         self._see_open()
-        self._roster(exchange, market).remove_streams(_words(streams))
+        self._roster(exchange, market, collector).remove_streams(_words(streams))
 
     def stats(self) -> FarmStats:
         """What every feed and connection did until now."""
@@ -267,15 +275,18 @@ class Farm:
             and market in (None, roster.collector.market)
         ]
 
-    def _roster(self, exchange: Exchange | str | None, market: Market | str | None) -> Roster:
+    def _roster(
+        self, exchange: Exchange | str | None, market: Market | str | None, collector: int | None
+    ) -> Roster:
         """The one collector that is meant."""
         where = _enum(Exchange, exchange), _enum(Market, market)
-        found = self._rosters(*where)
+        place = None if collector is None else f"collectors[{collector}]"
+        found = [roster for roster in self._rosters(*where) if place in (None, roster.place)]
         if len(found) != 1:
-            names = ", ".join(sorted(roster.key for roster in self._pipeline.rosters)) or "none"
+            names = ", ".join(f"{r.place} {r.key}" for r in self._pipeline.rosters) or "none"
             raise UnknownFeed(
-                f"{len(found)} collectors match{_on(where)}; name one by exchange= and market=: "
-                f"{names}"
+                f"{len(found)} collectors match{_on(where)}; name one by exchange=, market= or "
+                f"collector=: {names}"
             )
         return found[0]
 

@@ -15,6 +15,7 @@ from farm.exchanges.session import StreamStatus
 from farm.exchanges.streams import ANY_SYMBOL
 from farm.monitor.feeds import FeedCounts
 from farm.pipeline import Lane, Line, Pipeline
+from farm.pipeline.line import PastLanes
 from farm.types import DataType, Nanoseconds
 
 __all__ = [
@@ -158,8 +159,10 @@ def collect_stats(pipeline: Pipeline) -> FarmStats:
         unparsed={
             f"{market} {kind}": count for (market, kind), count in pipeline.unparsed.counts.items()
         },
-        unknown_values=_summed(pipeline, lambda lane: lane.session.unknown_values),
-        foreign=_summed(pipeline, lambda lane: lane.session.foreign),
+        unknown_values=_summed(
+            pipeline, lambda lane: lane.session.unknown_values, lambda past: past.unknown_values
+        ),
+        foreign=_summed(pipeline, lambda lane: lane.session.foreign, lambda past: past.foreign),
         rows_written=pipeline.store.rows_written if pipeline.store else None,
         files_written=pipeline.store.files_written if pipeline.store else None,
     )
@@ -203,30 +206,33 @@ def _feed(
 
 def _totals(pipeline: Pipeline) -> Totals:
     feeds, lines = pipeline.feeds.feeds.values(), pipeline.lines
+    past = _past(pipeline)
     quarantined = sum(
-        len(line.bundles.quarantined)
-        + line.past.quarantined
-        + sum(len(lane.inputs.quarantined) for lane in line.lanes)
+        len(line.bundles.quarantined) + sum(len(lane.inputs.quarantined) for lane in line.lanes)
         for line in lines
     ) + sum(len(mailbox.quarantined) for _, mailbox in pipeline.hub.stores)
     malformed = pipeline.unparsed.malformed
-    frames = sum(
-        line.past.frames + sum(lane.counters.frames for lane in line.lanes) for line in lines
-    )
     # The first connection of a lane, and those that take over live, are no reconnects.
-    reconnects = sum(
-        line.past.reconnects + sum(max(0, lane.counters.connects - 1) for lane in line.lanes)
-        for line in lines
-    )
+    reconnects = sum(max(0, lane.counters.connects - 1) for line in lines for lane in line.lanes)
     return Totals(
-        frames=frames,
+        frames=past.frames + sum(lane.counters.frames for line in lines for lane in line.lanes),
         events=sum(feed.events for feed in feeds),
         gaps=sum(feed.gaps for feed in feeds),
-        quarantined=malformed + quarantined,
+        quarantined=malformed + quarantined + past.quarantined,
         unknown=sum(pipeline.unparsed.counts.values()) - malformed,
-        reconnects=reconnects,
-        rotations=sum(line.rotations for line in lines),
+        reconnects=past.reconnects + reconnects,
+        rotations=past.rotations,
     )
+
+
+def _past(pipeline: Pipeline) -> PastLanes:
+    """What lanes and lines that were let go of had seen."""
+    past = PastLanes()
+    if pipeline.sources is not None:
+        past.include(pipeline.sources.past)
+    for line in pipeline.lines:
+        past.include(line.past)
+    return past
 
 
 def _rate(counts: FeedCounts, now: Nanoseconds) -> float | None:
@@ -279,10 +285,17 @@ def _connections(line: Line) -> Iterator[ConnectionStats]:
         )
 
 
-def _summed(pipeline: Pipeline, counts_of: Callable[[Lane], Counter[str]]) -> dict[str, int]:
+def _summed(
+    pipeline: Pipeline,
+    counts_of: Callable[[Lane], Counter[str]],
+    past_of: Callable[[PastLanes], Counter[str]],
+) -> dict[str, int]:
     """Counts of all lanes, by market and what is counted."""
     values: Counter[str] = Counter()
+    if pipeline.sources is not None:
+        values += past_of(pipeline.sources.past)
     for line in pipeline.lines:
+        values += past_of(line.past)
         for lane in line.lanes:
             for value, count in counts_of(lane).items():
                 values[f"{line.rules.key} {value}"] += count

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import count
+from itertools import count as count_up
 
 import attrs
 import trio
@@ -28,17 +29,34 @@ __all__ = ["Line", "PastLanes", "make_line"]
 
 @attrs.define
 class PastLanes:
-    """What the lanes that were let go of had seen."""
+    """What the lanes that were let go of had seen. ``rotations`` counts those of them from which
+    another took over live."""
 
     frames: int = 0
     reconnects: int = 0
     quarantined: int = 0
+    rotations: int = 0
+    unknown_values: Counter[str] = attrs.field(factory=Counter)
+    foreign: Counter[str] = attrs.field(factory=Counter)
 
-    def add(self, lane: Lane) -> None:
-        """This lane is gone."""
+    def add(self, lane: Lane, market: str) -> None:
+        """This lane of a market is gone."""
         self.frames += lane.counters.frames
         self.reconnects += max(0, lane.counters.connects - 1)
         self.quarantined += len(lane.inputs.quarantined)
+        for value, count in lane.session.unknown_values.items():
+            self.unknown_values[f"{market} {value}"] += count
+        for stream, count in lane.session.foreign.items():
+            self.foreign[f"{market} {stream}"] += count
+
+    def include(self, others: PastLanes) -> None:
+        """The lanes of a line that is closed."""
+        self.frames += others.frames
+        self.reconnects += others.reconnects
+        self.quarantined += others.quarantined
+        self.rotations += others.rotations
+        self.unknown_values += others.unknown_values
+        self.foreign += others.foreign
 
 
 @attrs.define(eq=False)
@@ -46,9 +64,8 @@ class Line:
     """Some streams of a market: the lanes that carry them, and what is known of them.
 
     ``planned`` are the streams by name, empty where a recording tells what there is; ``collector``
-    and ``route`` say where they are collected. ``rotations`` counts the connections that took over
-    live from one before, and ``rotation`` is held while one does. With ``closing`` set the line
-    ends when its lanes have.
+    and ``route`` say where they are collected. ``rotation`` is held while one connection takes over
+    from another. With ``closing`` set the line ends when its lanes have.
     """
 
     name: str
@@ -62,13 +79,12 @@ class Line:
     collector: CollectorConfig | None = None
     route: str = ""
     planned: dict[str, Stream] = attrs.field(factory=dict)
-    rotations: int = 0
     rotation: trio.Lock = attrs.field(factory=trio.Lock)
     closing: trio.Event = attrs.field(factory=trio.Event)
     keeper: BookKeeper = attrs.field(init=False)
     merger: LaneMerger = attrs.field(init=False)
     continuity: TradeContinuity = attrs.field(init=False)
-    _numbers: count[int] = attrs.field(factory=lambda: count(1))
+    _numbers: count_up[int] = attrs.field(factory=lambda: count_up(1))
 
     def __attrs_post_init__(self) -> None:
         self.keeper = BookKeeper(
@@ -95,13 +111,13 @@ class Line:
     def let_go(self, lane: Lane) -> None:
         """This lane has ended, and everything of it was processed."""
         self.lanes.remove(lane)
-        self.past.add(lane)
+        self.past.add(lane, self.rules.key)
 
     def put(self, make_input: Callable[[], Input]) -> None:
         """Tell the core of every lane something."""
         for lane in self.lanes:
-            if not lane.finished:
-                lane.inputs.put(make_input())
+            if lane.source is not None and not lane.finished:
+                lane.source.put(make_input())
 
     async def close_when_ended(self) -> None:
         """When the line is closing, let its end follow that of its lanes."""
@@ -156,19 +172,15 @@ class Line:
     def take_note(self, event: LifecycleEvent) -> None:
         """Hear what happened to an actor; those of other lines are passed over."""
         owner, _, role = event.actor.partition(" ")
-        for lane in self.lanes:
-            if lane.name == owner:
-                lane.take_note(event, role)
-                break
+        if role == "aggregator":  # all lanes go through it, whatever their names
+            concerned = list(self.lanes) if owner == self.name else []
         else:
-            return
-        if role and event.what is Lifecycle.PARKED:
-            stage_is_shared = role == "aggregator"
-            for lane in self.lanes if stage_is_shared else ():
-                lane.is_dead()
-            if stage_is_shared or len(self.lanes) == 1:
-                for book in self.keeper.books:
-                    book.ended()
+            concerned = [lane for lane in self.lanes if lane.name == owner]
+        for lane in concerned:
+            lane.take_note(event, role)
+        if role and event.what is Lifecycle.PARKED and concerned == self.lanes:
+            for book in self.keeper.books:
+                book.ended()
 
 
 _BEST_LAST = ("failed", "idle", "down", "requested", "acknowledged", "live")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import count
 
 import trio
 
-from farm.actors.instruments import InstrumentWatcher
+from farm.actors.instruments import LEAST_PAUSE, InstrumentWatcher
 from farm.actors.supervisor import Supervisor
 from farm.batch import Batch, Origin
 from farm.bundle import Bundle
@@ -49,6 +49,7 @@ class Listings:
         self._supervisor = supervisor
         self._rosters = rosters
         self._watchers: dict[tuple[str, str | None], InstrumentWatcher] = {}
+        self._coins: dict[tuple[str, str | None], list[dict[str, str]]] = {}
         self._nursery: trio.Nursery | None = None
         self._serial = count(1)
         self._news, self.news = trio.open_memory_channel[Bundle](NEWS_ROOM)
@@ -107,21 +108,38 @@ class Listings:
             self._environment.wall_clock,
             self._config.refresh_seconds,
             partial(self._changed, key),
-            extra_params=self._base_coins(key) if rules.instruments.by_base else ({},),
+            extra_params=self._base_coins(key) if rules.instruments.by_base else [{}],
             run_sync=self._environment.run_sync,
         )
         self._watchers[key] = watcher
         assert self._nursery is not None
         self._nursery.start_soon(self._supervisor.run, watcher, name=watcher.name)
 
-    def _base_coins(self, key: tuple[str, str | None]) -> list[dict[str, str | int]]:
-        """The base coins of what is collected: each has a list of its own."""
-        coins = {
-            symbol.partition("-")[0]
-            for roster in self._rosters_of(key)
-            for symbol in roster.collector.symbols
-        }
-        return [{"baseCoin": coin} for coin in sorted(coins)]
+    async def prepare(self, roster: Roster, names: Sequence[str]) -> None:
+        """Have what is to be added listed, where there is a list for each base coin: wait a while
+        for those that were not asked for before."""
+        key = (roster.key, roster.collector.endpoints.rest)
+        watcher = self._watchers.get(key)
+        if watcher is None or not roster.collector.rules.instruments.by_base:
+            return
+        asked = self._coins.setdefault(key, [])
+        new = [p for coin in _base_coins(names) if (p := {"baseCoin": coin}) not in asked]
+        if not new:
+            return
+        asked += new
+        watcher.refresh_now()
+        with trio.move_on_after(LEAST_PAUSE + self._config.start_seconds):
+            while not all(_is_listed(params, watcher) for params in new):  # noqa: ASYNC110
+                await trio.sleep(0.1)  # until the next list, which comes when it comes
+        for params in new:
+            if not _is_listed(params, watcher):
+                asked.remove(params)  # there is none, as far as we know: don't ask on and on
+
+    def _base_coins(self, key: tuple[str, str | None]) -> list[dict[str, str]]:
+        """The base coins of what is collected, each of which has a list of its own; it grows."""
+        names = [name for roster in self._rosters_of(key) for name in roster.collector.symbols]
+        coins = self._coins[key] = [{"baseCoin": coin} for coin in _base_coins(names)]
+        return coins
 
     def _rosters_of(self, key: tuple[str, str | None]) -> list[Roster]:
         return [r for r in self._rosters if (r.key, r.collector.endpoints.rest) == key]
@@ -155,3 +173,11 @@ class Listings:
         )
         time = rows[-1].receive_time
         self._news.send_nowait(Bundle(origin, next(self._serial), time, [batch]))
+
+
+def _is_listed(params: dict[str, str], watcher: InstrumentWatcher) -> bool:
+    return any(item.base == params["baseCoin"] for item in watcher.listing.values())
+
+
+def _base_coins(names: Iterable[str]) -> list[str]:
+    return sorted({name.partition("-")[0] for name in names})

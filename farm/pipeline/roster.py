@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from farm.config import CollectorConfig, ConfigErrors
 from farm.config.rules import stream_faults
@@ -32,13 +32,18 @@ log = logging.getLogger("farm.pipeline")
 class Roster:
     """What one collector of a running farm collects; it can change while it runs.
 
-    `place` is the collector's path in the configuration, for messages. ``listing`` are the market's
-    instruments, empty where they are not known (yet, or by the user's choice). ``started``: what it
-    collects was opened.
+    `place` is the collector's path in the configuration, for messages; `others` tells what other
+    rosters collect, by feed, and who does. ``listing`` are the market's instruments, empty where
+    they are not known (yet, or by the user's choice). ``started``: what it collects was opened.
     """
 
     def __init__(
-        self, place: str, collector: CollectorConfig, sources: Sources, feeds: FeedCounters
+        self,
+        place: str,
+        collector: CollectorConfig,
+        sources: Sources,
+        feeds: FeedCounters,
+        others: Callable[[Roster], Mapping[str, str]],
     ) -> None:
         self.collector = collector
         self.symbols: dict[Symbol, None] = {}
@@ -46,7 +51,9 @@ class Roster:
         self.listing: Mapping[Symbol, Instrument] = {}
         self.lines: list[Line] = []
         self.started = False
-        self._place = place
+        self.place = place
+        self._others = others
+        self._delisted: set[Symbol] = set()
         self._sources = sources
         self._feeds = feeds
         self._patterns = [name for name in collector.symbols if is_pattern(name)]
@@ -58,18 +65,18 @@ class Roster:
         return self.collector.rules.key
 
     # ---------------------------------------------------------------------------------- the start
-    async def start(self, taken: Mapping[str, str]) -> None:
+    async def start(self) -> None:
         """Open the lines. Where there is a listing the names are looked up in it first.
 
-        `taken` names who collects a feed already, by feed. ConfigErrors for unknown names, and for
-        a pattern that means symbols which another collector has.
+        ConfigErrors for unknown names, and for a pattern that means symbols which another collector
+        has.
         """
         names: list[Symbol] = [n for n in self.collector.symbols if not is_pattern(n)]
         if self.listing:
             found = self._resolve(self.collector.symbols)
             self._refuse(found.unknown)
             names, self._checked = found.symbols, True
-            self._see_free(names, taken)
+            self._see_free(self._streams(names))
         self.started = True
         self.symbols |= dict.fromkeys(names)
         await self._open([*self._streams(names), *self.collector.streams_of_market()])
@@ -80,15 +87,16 @@ class Roster:
             await self._check_late()
             return
         news = {item.symbol: item for item in (*changes.listed, *changes.changed) if item.trading}
-        if self._patterns and news:
-            found = resolve_symbols(self._patterns, news)
-            wanted = [symbol for symbol in found.symbols if symbol not in self.symbols]
-            if wanted:
-                log.info("%s: listed now: %s", self.key, ", ".join(wanted))
-                await self._add(wanted)
+        found = resolve_symbols(self._patterns, news).symbols if news else []
+        back = [symbol for symbol in news if symbol in self._delisted]
+        wanted = [s for s in dict.fromkeys((*found, *back)) if s not in self.symbols]
+        if wanted:
+            log.info("%s: listed now: %s", self.key, ", ".join(wanted))
+            await self._add_free(wanted)
         gone = [item.symbol for item in changes.delisted if item.symbol in self.symbols]
         if gone:
             log.warning("%s: delisted: %s", self.key, ", ".join(gone))
+            self._delisted |= set(gone)
             self._remove(gone, "the venue lists it no longer")
 
     async def _check_late(self) -> None:
@@ -96,17 +104,30 @@ class Roster:
         self._checked = True
         found = self._resolve(self.collector.symbols)
         for name in found.unknown:
-            log.error("%s: %s", self._place, _not_listed(name, self.key))
+            log.error("%s: %s", self.place, _not_listed(name, self.key))
             if name.pattern in self.symbols:
                 self._remove([name.pattern], _not_listed(name, self.key))
         wanted = [symbol for symbol in found.symbols if symbol not in self.symbols]
         if wanted:
-            await self._add(wanted)
+            await self._add_free(wanted)
+
+    async def _add_free(self, symbols: Iterable[Symbol]) -> None:
+        """Collect those of which no other collector has anything: nobody is there to be told."""
+        taken = self._others(self)
+        free = []
+        for symbol in symbols:
+            owners = {taken[s.feed] for s in self._streams([symbol]) if s.feed in taken}
+            if owners:
+                log.warning("%s: %s is collected by %s", self.place, symbol, ", ".join(owners))
+            else:
+                free.append(symbol)
+        await self._add(free)
 
     # ------------------------------------------------------------------------------------ changes
     async def add_symbols(self, names: Sequence[str]) -> list[Symbol]:
         """Collect more symbols (patterns allowed), each of the streams that the others have; those
-        that are new. UnknownSymbol."""
+        that are new. UnknownSymbol; ConfigErrors where another collector has them."""
+        self._sources.see_open()
         symbols = list(names)
         if self.listing:
             found = self._resolve(names)
@@ -116,11 +137,13 @@ class Roster:
         elif any(is_pattern(name) for name in names):
             raise UnknownSymbol(f"{self.key}: there is no listing to look {list(names)} up in")
         new = [symbol for symbol in symbols if symbol not in self.symbols]
+        self._see_free(self._streams(new))
         await self._add(new)
         return new
 
     def remove_symbols(self, symbols: Iterable[Symbol]) -> None:
         """Collect these no longer. UnknownSymbol for one that is not collected."""
+        self._sources.see_open()
         gone = list(dict.fromkeys(symbols))
         for symbol in gone:
             if symbol not in self.symbols:
@@ -129,18 +152,22 @@ class Roster:
 
     async def add_streams(self, specs: Iterable[str]) -> None:
         """Collect more streams of every symbol. ConfigErrors for what the market does not offer, or
-        collects already under another word."""
+        is collected already: under another word, or by another collector."""
+        self._sources.see_open()
         wanted = [spec for spec in dict.fromkeys(specs) if spec not in self.specs]
         together = [*self.specs, *wanted]
         faults = list(stream_faults(together, self.collector.rules))
         if faults:
             raise ConfigErrors(faults)
         table = self.collector.rules.streams
+        streams = [table.stream(s, spec) for s in self.symbols for spec in wanted]
+        self._see_free(streams)
         self.specs += wanted
-        await self._open([table.stream(s, spec) for s in self.symbols for spec in wanted])
+        await self._open(streams)
 
     def remove_streams(self, specs: Iterable[str]) -> None:
         """Collect these streams of no symbol any longer. UnknownFeed for one that is not."""
+        self._sources.see_open()
         gone = list(dict.fromkeys(specs))
         for spec in gone:
             if spec not in self.specs:
@@ -156,6 +183,7 @@ class Roster:
 
     async def _add(self, symbols: Collection[Symbol]) -> None:
         self.symbols |= dict.fromkeys(symbols)
+        self._delisted -= set(symbols)
         await self._open(self._streams(symbols))
 
     async def _open(self, streams: Iterable[Stream]) -> None:
@@ -192,19 +220,20 @@ class Roster:
 
     def _refuse(self, unknown: Iterable[UnknownName]) -> None:
         faults = [
-            ConfigError(f"{self._place}.symbols[{name.index}]", _not_listed(name, self.key))
+            ConfigError(f"{self.place}.symbols[{name.index}]", _not_listed(name, self.key))
             for name in unknown
         ]
         if faults:
             raise ConfigErrors(faults)
 
-    def _see_free(self, symbols: Iterable[Symbol], taken: Mapping[str, str]) -> None:
-        for stream in self._streams(symbols):
+    def _see_free(self, streams: Iterable[Stream]) -> None:
+        taken = self._others(self)
+        for stream in streams:
             if (owner := taken.get(stream.feed)) is not None:
                 raise ConfigErrors(
                     [
                         ConfigError(
-                            f"{self._place}.symbols",
+                            f"{self.place}.symbols",
                             f"{stream.symbol!r} is among them, whose {stream.spec} is collected by "
                             f"{owner} already",
                         )

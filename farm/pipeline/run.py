@@ -75,7 +75,7 @@ class Pipeline:
         self._config = config
         self._overflow = Overflow.DROP_OLDEST if recording is None else Overflow.BLOCK
         self._subscribers: dict[Outlet, Mailbox[Batch[Any]]] = {}
-        self._sources: Sources | None = None
+        self.sources: Sources | None = None
         self._source_scope: trio.CancelScope = trio.CancelScope()
         self._supervisor = self._make_supervisor()
 
@@ -114,12 +114,14 @@ class Pipeline:
 
     def stop(self) -> None:
         """End the sources, at once; the stages after them drain."""
+        if self.sources is not None:
+            self.sources.stop()
         self._source_scope.cancel()
 
     async def _run_lines(self, stack: AsyncExitStack, task_status: trio.TaskStatus[None]) -> None:
         failure: Exception | None = None
         async with trio.open_nursery() as stages:
-            sources = self._sources = Sources(
+            sources = self.sources = Sources(
                 self.lines,
                 self.settings,
                 self._supervisor,
@@ -172,7 +174,7 @@ class Pipeline:
     ) -> None:
         """Look up the symbols, and open the connections."""
         self.rosters += [
-            Roster(f"collectors[{index}]", collector, sources, self.feeds)
+            Roster(f"collectors[{index}]", collector, sources, self.feeds, self._others)
             for index, collector in enumerate(config.collectors)
         ]
         listings = self.listings = Listings(
@@ -181,13 +183,19 @@ class Pipeline:
         self.hub.listen(listings.take_note)
         stages.start_soon(self._publish_news, listings)
         await listings.open(nursery, venues)
-        taken: dict[str, str] = {}
-        for index, roster in enumerate(self.rosters):
-            await roster.start(taken)
+        for roster in self.rosters:
+            await roster.start()
             listings.publish(roster, list(roster.symbols))
-            for line in roster.lines:
-                for stream in line.planned.values():
-                    taken[stream.feed] = f"collectors[{index}]"
+
+    def _others(self, roster: Roster) -> dict[str, str]:
+        """What the other rosters collect, by feed, and which of them does."""
+        return {
+            stream.feed: other.place
+            for other in self.rosters
+            if other is not roster
+            for line in other.lines
+            for stream in line.planned.values()
+        }
 
     async def _publish_news(self, listings: Listings) -> None:
         """Publish what listings say, until they have ended."""
@@ -265,9 +273,9 @@ class Pipeline:
 
     # ----------------------------------------------------------------------------------- the lines
     def _open_replayed(self, replayed: ReplayedLine) -> None:
-        assert self._sources is not None
+        assert self.sources is not None
         rules = rules_of(replayed.exchange, replayed.market)
-        lane = self._sources.open_replayed(replayed.name, rules)
+        lane = self.sources.open_replayed(replayed.name, rules)
         lane.status = CollectorStatus.RUNNING
         replayed.statuses = lane.session.statuses
 

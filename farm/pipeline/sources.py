@@ -12,13 +12,14 @@ from farm.actors.supervisor import Supervisor
 from farm.batch import Origin
 from farm.bundle import Bundle
 from farm.config import CollectorConfig
+from farm.errors import LocalProtocolError
 from farm.exchanges.rules import MarketRules
 from farm.exchanges.session import LAST_SERIAL, Finished, StreamState, Subscribe, Unsubscribe
 from farm.exchanges.streams import REST_ROUTE, Stream
 from farm.monitor.feeds import FeedCounters
 from farm.pipeline.environment import Settings
 from farm.pipeline.lane import Lane, SessionOptions
-from farm.pipeline.line import Line, make_line
+from farm.pipeline.line import Line, PastLanes, make_line
 from farm.pipeline.venues import Venues
 from farm.types import Nanoseconds
 
@@ -54,6 +55,7 @@ class Sources:
         stages: trio.Nursery,
     ) -> None:
         self.lines = lines
+        self.past = PastLanes()  # of lines that were closed
         self._settings = settings
         self._supervisor = supervisor
         self._feeds = feeds
@@ -61,12 +63,22 @@ class Sources:
         self._now = now
         self._stages = stages
         self._opened = 0
+        self._ending = False
         self._connections: trio.Nursery | None = None
         self._venues: Venues | None = None
 
     def connect_in(self, nursery: trio.Nursery, venues: Venues) -> None:
         """Where connections run, and who makes them; recordings need neither."""
         self._connections, self._venues = nursery, venues
+
+    def stop(self) -> None:
+        """Start nothing any more: the connections are about to end."""
+        self._ending = True
+
+    def see_open(self) -> None:
+        """LocalProtocolError where the farm is ending: nothing can be changed any more."""
+        if self._ending:
+            raise LocalProtocolError("the farm is ending")
 
     # -------------------------------------------------------------------------------------- lines
     async def open_line(self, collector: CollectorConfig, streams: Sequence[Stream]) -> Line:
@@ -103,11 +115,12 @@ class Sources:
         for stream in streams:
             line.planned.pop(stream.name, None)
         line.put(lambda: Unsubscribe(self._now(), list(streams)))
-        if not line.planned and self._connections is not None:
+        if not line.planned and self._connections is not None and not self._ending:
             self._connections.start_soon(self._close_line, line)
 
     def end(self) -> None:
         """The connections have ended: let what they sent flow out."""
+        self.stop()
         for line in self.lines:
             for lane in line.lanes:
                 self._finish(lane)
@@ -116,7 +129,7 @@ class Sources:
     # -------------------------------------------------------------------------------------- lanes
     def rotate_soon(self, line: Line, lane: Lane, reason: str) -> None:
         """Have a connection replaced by another, make before break."""
-        if self._connections is not None:
+        if self._connections is not None and not self._ending:
             self._connections.start_soon(self._rotate, line, lane, reason)
 
     async def _rotate(self, line: Line, old: Lane, reason: str) -> None:
@@ -127,7 +140,7 @@ class Sources:
             new = await self._start_lane(line)
             await _taken_over(line, old, new)
             await self._retire(line, old)
-            line.rotations += 1
+            line.past.rotations += 1
             log.info("%s: took over from %s", new.name, old.name)
 
     async def _retire(self, line: Line, lane: Lane) -> None:
@@ -151,6 +164,7 @@ class Sources:
                 await self._retire(line, lane)
             line.closing.set()
             self.lines.remove(line)
+            self.past.include(line.past)
 
     def _finish(self, lane: Lane) -> None:
         """Nothing more comes from its connection."""
@@ -212,12 +226,18 @@ class Sources:
 
 
 async def _taken_over(line: Line, old: Lane, new: Lane) -> None:
-    """Wait until `new` carries all that `old` does, and both have gone on for a while after that;
-    or until `old` is gone by itself and `new` is not."""
-    while not _has_taken_over(line, old, new):  # noqa: ASYNC110 (many things together make it so)
+    """Wait until `new` carries all that `old` does, and has done so for a while; or until `old` is
+    gone by itself and `new` is not."""
+    since: float | None = None
+    while True:
+        now = trio.current_time()
+        if not _has_taken_over(line, old, new):
+            since = None
+        elif since is None:
+            since = now
+        if since is not None and (now - since >= OVERLAP or not old.is_running):
+            return
         await trio.sleep(LOOK_EVERY)
-    if old.is_running:
-        await trio.sleep(OVERLAP)
 
 
 def _has_taken_over(line: Line, old: Lane, new: Lane) -> bool:

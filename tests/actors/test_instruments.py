@@ -69,19 +69,34 @@ async def test_what_does_not_change_is_not_told_again(autojump_clock: MockClock)
 async def test_changes_are_told_with_the_time_from_which_they_hold(
     autojump_clock: MockClock,
 ) -> None:
-    venue = Venue(
-        spot("A", "B", "C"), spot("A", "B", "D"), spot("A", "B", "D"), spot("A", "B", tick="0.1")
-    )
+    """What is missing is believed the second time, and looked for soon."""
+    late = spot("A", "B", tick="0.1")
+    venue = Venue(spot("A", "B", "C"), spot("A", "B", "D"), spot("A", "B", "D"), late, late)
     async with watching(venue) as rig:
-        await trio.sleep(3.5 * REFRESH)
-    assert [time for time, _ in rig.told] == [0, REFRESH, 3 * REFRESH]
-    assert rig.said[1:] == [(["D"], ["C"], []), ([], ["D"], ["A", "B"])]
-    (_, second), (_, third) = rig.told[1:]
-    assert second.listed[0].valid_from == second.delisted[0].valid_from == T0 + 300 * SECOND
-    assert (second.delisted[0].status, second.delisted[0].trading) == (DELISTED, False)
-    assert [item.tick_size for item in third.changed] == [0.1, 0.1]
-    assert {item.valid_from for item in third.instruments} == {T0 + 900 * SECOND}
-    assert {item.valid_from for item in rig.watcher.listing.values()} == {T0 + 900 * SECOND}
+        await trio.sleep(2.5 * REFRESH)
+    second, fourth = REFRESH + LEAST_PAUSE, 2 * REFRESH + 2 * LEAST_PAUSE
+    assert [time for time, _ in rig.told] == [0, REFRESH, second, fourth - LEAST_PAUSE, fourth]
+    assert rig.said[1:] == [
+        (["D"], [], []),
+        ([], ["C"], []),
+        ([], [], ["A", "B"]),
+        ([], ["D"], []),
+    ]
+    (_, listed), (_, gone), (_, changed), _ = rig.told[1:]
+    assert listed.listed[0].valid_from == T0 + int(REFRESH) * SECOND
+    assert gone.delisted[0].valid_from == T0 + int(second) * SECOND
+    assert (gone.delisted[0].status, gone.delisted[0].trading) == (DELISTED, False)
+    assert [item.tick_size for item in changed.changed] == [0.1, 0.1]
+    since = T0 + int(fourth - LEAST_PAUSE) * SECOND
+    assert {item.valid_from for item in rig.watcher.listing.values()} == {since}
+
+
+async def test_a_symbol_that_is_missing_once_keeps_its_terms(autojump_clock: MockClock) -> None:
+    venue = Venue(spot("A", "B", "C"), spot("A", "B"), spot("A", "B", "C"), spot("A", "B", "C"))
+    async with watching(venue) as rig:
+        await trio.sleep(3 * REFRESH)
+    assert rig.said == [(["A", "B", "C"], [], [])]
+    assert venue.times[:3] == [0, REFRESH, REFRESH + LEAST_PAUSE]
 
 
 async def test_what_did_not_change_keeps_its_time_beside_what_did(
@@ -288,9 +303,9 @@ async def test_it_is_believed_when_it_is_seen_twice(autojump_clock: MockClock) -
     assert rig.told[1][0] == REFRESH + LEAST_PAUSE
 
 
-async def test_half_of_it_may_go_at_once(autojump_clock: MockClock) -> None:
+async def test_half_of_it_may_go(autojump_clock: MockClock) -> None:
     async with watching(Venue(spot("A", "B", "C", "D"), spot("A", "B"))) as rig:
-        await trio.sleep(REFRESH + 1)
+        await trio.sleep(REFRESH + LEAST_PAUSE + 1)
     assert rig.said[1:] == [([], ["C", "D"], [])]
 
 
@@ -345,7 +360,7 @@ async def test_a_symbol_that_cannot_be_read_keeps_its_terms(
         assert all("cannot be read" in line for line in logged)
         await trio.sleep(REFRESH)
     assert rig.watcher.malformed == []
-    assert rig.said == [(["A", "B"], [], []), ([], ["B"], ["A"])]
+    assert rig.said == [(["A", "B"], [], []), ([], [], ["A"]), ([], ["B"], [])]
 
 
 async def test_a_listing_of_which_nothing_can_be_read_is_none(autojump_clock: MockClock) -> None:

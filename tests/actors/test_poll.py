@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -352,3 +353,14 @@ async def test_cancelled_at_any_moment_it_closes_the_epoch_as_intended(
         assert [(item.reason, item.intended) for item in closed] == [("closed by us", True)] * 2
         replies.add(shape(items).count("SnapshotReply"))
     assert {0, 2} <= replies
+
+
+async def test_one_that_always_fails_starves_no_other(autojump_clock: MockClock) -> None:
+    venue = Venue(lambda number: Answer(500) if venue.symbols[number] == "B" else None)
+    async with polling(venue, "A", "B", "C", "D") as rig:
+        for _ in range(6):
+            with pytest.raises(ConnectionLost):
+                await rig.run()
+    counts = Counter(venue.symbols)
+    assert counts["B"] == 6
+    assert min(counts["A"], counts["C"], counts["D"]) >= 5

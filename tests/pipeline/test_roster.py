@@ -14,11 +14,13 @@ from farm import (
     Gap,
     Instrument,
     Kline,
+    LocalProtocolError,
     Trade,
     UnknownFeed,
     UnknownSymbol,
     open_farm,
 )
+from farm.actors.connection import ConnectionActor
 from farm.storage.reader import read_batches
 from farm.testing import FakeExchange, MarketSimulator, Push, Recorded, open_fake
 from farm.types import Exchange, Market
@@ -51,6 +53,10 @@ def feeds(farm: Farm, state: str = "") -> set[str]:
         for f in farm.stats().feeds
         if f.state not in ("", "ended") and state in ("", f.state)
     }
+
+
+def books_of(farm: Farm) -> list[Any]:
+    return [book for line in farm._pipeline.lines for book in line.keeper.books]
 
 
 # ------------------------------------------------------------------------------------- the start
@@ -128,6 +134,30 @@ async def test_without_a_list_the_start_is_late_and_what_was_wrong_is_said(
     assert "'BTCUSD' is not listed on binance/spot" in caplog.text
 
 
+async def test_a_late_start_takes_nothing_that_another_collects(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with open_fake(live("binance/spot", ["BTCUSDT", "ETHUSDT"])) as fake:
+        fake._rest.stop()
+        first = collector("binance", "spot", ["BTCUSDT"], ["trade"], fake)
+        second = collector("binance", "spot", ["*USDT"], ["trade"], fake)
+        config = {"collectors": [first, second], "instruments": {"start_seconds": 0.2}}
+        async with (
+            open_farm(config | {"supervision": {"backoff_initial": 0.05}}) as farm,
+            farm.subscribe(Trade, max_bytes=10**9) as batches,
+        ):
+            assert fake._nursery is not None
+            await fake._nursery.start(fake._rest.serve, fake._nursery)
+            await until(lambda: len(feeds(farm, "live")) == 2)
+            mark = farm.stats().totals.events
+            await until(lambda: farm.stats().totals.events > mark + 100)
+            farm.stop()
+            rows = [(row.symbol, row.id) async for batch in batches for row in batch]
+    assert {symbol for symbol, _ in rows} == {"BTCUSDT", "ETHUSDT"}
+    assert len(rows) == len(set(rows))
+    assert "collectors[1]: BTCUSDT is collected by collectors[0]" in caplog.text
+
+
 async def test_the_check_can_be_left_out() -> None:
     async with open_fake(live("binance/spot", ["BTCUSDT"])) as fake:
         config = config_of("binance/spot", ["NOSUCHUSDT"], ["trade"], fake)
@@ -163,6 +193,20 @@ async def test_listings_and_delistings_are_followed() -> None:
     assert last["ETHUSDT"].valid_from > terms[1].valid_from
 
 
+async def test_what_was_delisted_and_is_listed_again_is_collected_again() -> None:
+    name, symbols = "binance/usdm", ["BTCUSDT", "ETHUSDT"]
+    async with open_fake(live(name, symbols)) as fake:
+        config = config_of(name, symbols, ["trade"], fake)
+        config["instruments"] = {"refresh_seconds": 0.2}
+        async with open_farm(config) as farm:
+            await until(lambda: len(feeds(farm, "live")) == 2)
+            fake.delist_symbol("ETHUSDT")
+            await until(lambda: "ETHUSDT/trade" not in feeds(farm))
+            fake.list_symbol("ETHUSDT")
+            await until(lambda: "ETHUSDT/trade" in feeds(farm, "live"))
+        assert farm.stats().totals.reconnects == 0
+
+
 async def test_contract_news_have_the_list_looked_at_at_once() -> None:
     """Without the stream of contract news the list would be looked at in ten minutes."""
     name, symbols = "binance/usdm", ["BTCUSDT", "SOLUSDT"]
@@ -196,6 +240,7 @@ async def test_symbols_come_and_go_without_touching_the_others() -> None:
             await until(lambda: "ethusdt@trade" not in fake.subscribed())
             mark = farm.stats().totals.events
             await until(lambda: farm.stats().totals.events > mark + 100)
+            assert {book.stream.symbol for book in books_of(farm)} == {"BTCUSDT", "SOLUSDT"}
             with pytest.raises(UnknownSymbol, match="'ETHUSDT'"):
                 farm.book("ETHUSDT")
             await farm.add_symbols("ETHUSDT")
@@ -205,7 +250,7 @@ async def test_symbols_come_and_go_without_touching_the_others() -> None:
         stats = farm.stats()
     (connection,) = stats.connections
     assert connection.connects == 1
-    assert [row for row in rows if type(row) is Gap and row.symbol != "ETHUSDT"] == []
+    assert [row for row in rows if type(row) is Gap] == []
     ids = [int(row.id) for row in rows if type(row) is Trade and row.symbol == "BTCUSDT"]
     assert ids == list(range(ids[0], ids[0] + len(ids)))
     assert stats.totals.quarantined == stats.totals.unknown == 0
@@ -268,7 +313,9 @@ async def test_which_collector_is_meant_must_be_clear() -> None:
         one = collector("binance", "spot", ["BTCUSDT"], ["trade"], spot)
         other = collector("bybit", "linear", ["BTCUSDT"], ["trade"], linear)
         async with open_farm({"collectors": [one, other]}) as farm:
-            with pytest.raises(UnknownFeed, match="2 collectors match; name one by exchange= and"):
+            with pytest.raises(
+                UnknownFeed, match="2 collectors match; name one by exchange=, market= or"
+            ):
                 await farm.add_symbols("ETHUSDT")
             with pytest.raises(UnknownSymbol, match="'ETHUSDT' is not listed on binance/spot"):
                 await farm.add_symbols("ETHUSDT", exchange="binance")
@@ -291,3 +338,78 @@ async def test_options_of_one_coin_share_their_trades() -> None:
             assert "publicTrade.BTC" in fake.subscribed()
             farm.remove_symbols(calls[0])
             await until(lambda: "publicTrade.BTC" not in fake.subscribed())
+
+
+async def test_the_first_option_of_another_coin_is_looked_up_and_collected() -> None:
+    """Bybit lists the options of one base coin at a time."""
+    calls = ["BTC-25JUN27-106000-C-USDT", "ETH-25JUN27-4000-C-USDT"]
+    async with open_fake(live("bybit/option", calls)) as fake:
+        config = config_of("bybit/option", calls[:1], ["ticker"], fake)
+        async with open_farm(config) as farm:
+            await until(lambda: f"{calls[0]}/ticker" in feeds(farm, "live"))
+            assert await farm.add_symbols(calls[1]) == [calls[1]]
+            assert farm.instrument(calls[1]).base == "ETH"
+            await until(lambda: f"{calls[1]}/ticker" in feeds(farm, "live"))
+
+
+async def test_of_two_collectors_of_one_market_the_place_says_which() -> None:
+    symbols = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+    async with open_fake(live("binance/spot", symbols)) as fake:
+        one = collector("binance", "spot", ["BTCUSDT"], ["trade"], fake)
+        other = collector("binance", "spot", ["ETHUSDT"], ["quote"], fake)
+        async with open_farm({"collectors": [one, other]}) as farm:
+            with pytest.raises(UnknownFeed, match=r"collectors\[0\].*collectors\[1\]"):
+                await farm.add_symbols("SOLUSDT", exchange="binance", market="spot")
+            await farm.add_symbols("SOLUSDT", collector=1)
+            one_more = {"BTCUSDT/trade", "ETHUSDT/quote", "SOLUSDT/quote"}
+            await until(lambda: feeds(farm) == one_more)
+            with pytest.raises(UnknownFeed, match="0 collectors match"):
+                farm.remove_symbols("SOLUSDT", collector=2)
+            assert await farm.add_symbols("BTCUSDT", collector=1) == ["BTCUSDT"]  # its quotes
+            with pytest.raises(ConfigErrors, match=r"quote is collected by collectors\[1\]"):
+                await farm.add_streams("quote", collector=0)
+            with pytest.raises(ConfigErrors, match=r"trade is collected by collectors\[0\]"):
+                await farm.add_streams("trade", collector=1)
+            await farm.add_symbols("ETHUSDT", collector=0)
+            quotes = {f"{symbol}/quote" for symbol in symbols}
+            await until(lambda: feeds(farm) == {"BTCUSDT/trade", "ETHUSDT/trade", *quotes})
+
+
+async def test_a_farm_that_ends_is_not_changed() -> None:
+    async with open_fake(live("binance/spot", ["BTCUSDT", "ETHUSDT"])) as fake:
+        async with open_farm(config_of("binance/spot", ["BTCUSDT"], ["trade"], fake)) as farm:
+            await until(lambda: len(feeds(farm, "live")) == 1)
+            farm.stop()
+            with pytest.raises(LocalProtocolError, match="the farm is ending"):
+                await farm.add_symbols("ETHUSDT")
+            with pytest.raises(LocalProtocolError, match="the farm is ending"):
+                farm.remove_symbols("BTCUSDT")
+            with pytest.raises(LocalProtocolError, match="the farm is ending"):
+                await farm.add_streams("quote")
+            with pytest.raises(LocalProtocolError, match="the farm is ending"):
+                farm.remove_streams("trade")
+            await farm.wait()
+        assert farm.stats().totals.gaps == 0
+
+
+async def test_the_snapshot_of_a_symbol_that_went_is_given_up() -> None:
+    symbols = ["BTCUSDT", "ETHUSDT"]
+    async with (
+        open_fake(live("binance/spot", symbols)) as fake,
+        open_farm(config_of("binance/spot", symbols, ["book"], fake)) as farm,
+    ):
+        await until(lambda: all(b.verdict.value == "verified" for b in books_of(farm)))
+        (line,) = farm._pipeline.lines
+        (gone,) = (book for book in line.keeper.books if book.stream.symbol == "ETHUSDT")
+        fake.delist_symbol("ETHUSDT")  # so that there is no answer to what is asked now
+        asked = len(fake.rest_log)
+        line.resync(gone.stream, 1)
+        line.pass_commands()
+        await until(lambda: len(fake.rest_log) > asked)
+        farm.remove_symbols("ETHUSDT")
+        (lane,) = line.lanes
+        source = lane.source
+        assert isinstance(source, ConnectionActor)
+        await until(lambda: gone.stream.name not in lane.session.statuses)
+        await until(lambda: not source._fetching)
+        assert feeds(farm, "live") == {"BTCUSDT/book"}

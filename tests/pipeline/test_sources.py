@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from typing import Any
 
@@ -11,6 +12,7 @@ import trio
 
 from farm import BookVerdict, Completeness, Farm, Gap, SpentIds, Trade, open_farm
 from farm.entities import EVENT_KINDS
+from farm.pipeline.line import Line
 from farm.testing import FakeExchange, MarketSimulator, Push, Recorded, open_fake
 from farm.testing.connection import Connection
 from farm.types import DataType, Market
@@ -94,7 +96,7 @@ async def test_a_connection_is_replaced_without_a_gap_and_without_a_copy(name: s
         await nursery.start(keep, farm, kept)
         await until(lambda: books_are_whole(farm) and farm.stats().totals.events > 200)
         lines = list(farm._pipeline.lines)
-        sources = farm._pipeline._sources
+        sources = farm._pipeline.sources
         assert sources is not None
         for line in lines:
             sources.rotate_soon(line, line.lanes[0], "a test wants it")
@@ -115,6 +117,126 @@ async def test_a_connection_is_replaced_without_a_gap_and_without_a_copy(name: s
             Completeness.COMPLETE.value,
             Completeness.UNKNOWN.value,  # nothing came yet
         }
+
+
+async def test_a_connection_is_replaced_though_something_was_removed_from_it() -> None:
+    name = "binance/spot"
+    kept = Kept()
+    async with (
+        open_fake(live(name)) as fake,
+        trio.open_nursery() as nursery,
+        open_farm(config_of(name, fake)) as farm,
+    ):
+        await nursery.start(keep, farm, kept)
+        await until(lambda: books_are_whole(farm) and lanes_are_up(farm))
+        farm.remove_symbols("ETHUSDT")
+        await until(lambda: "ethusdt@trade" not in fake.subscribed())
+        rotate(farm)
+        await until(lambda: farm.stats().totals.rotations == 1)
+        await until(lambda: len(fake.connections) == 1)
+    assert kept.of(Gap) == []
+
+
+async def test_a_new_connection_that_breaks_at_once_takes_nothing_over() -> None:
+    """It is cut while the old one still runs beside it: the old one must stay."""
+    name = "binance/spot"
+    for turn in range(runs(3)):
+        kept = Kept()
+        async with (
+            open_fake(live(name, seed=turn)) as fake,
+            trio.open_nursery() as nursery,
+            open_farm(config_of(name, fake)) as farm,
+        ):
+            await nursery.start(keep, farm, kept)
+            await until(lambda: books_are_whole(farm) and lanes_are_up(farm))
+            (line,) = farm._pipeline.lines
+            (old,) = line.lanes
+            rotate(farm)
+            await until(lambda line=line: len(line.lanes) == 2 and covers(line))
+            fake.connections[-1].reset()
+            await until(lambda line=line: not covers(line))
+            assert old.is_running
+            await until(lambda: farm.stats().totals.rotations == 1)
+            assert old not in line.lanes
+            await until(lambda: books_are_whole(farm))
+        assert kept.of(Gap) == []
+        assert trade_ids_step(kept)
+
+
+async def test_after_a_connection_was_replaced_a_parked_aggregator_shows() -> None:
+    """The line goes on being watched under the name of its new connection."""
+    name = "binance/spot"
+    async with open_fake(live(name)) as fake:
+        config = config_of(name, fake)
+        config["supervision"] |= {"escalate": "park", "intensity": 0}
+        async with open_farm(config) as farm:
+            await until(lambda: books_are_whole(farm))
+            rotate(farm)
+            await until(lambda: farm.stats().totals.rotations == 1 and books_are_whole(farm))
+            (line,) = farm._pipeline.lines
+
+            def failing(_bundle: object) -> None:
+                raise RuntimeError("a bug")
+
+            line.keeper.take = failing  # type: ignore[method-assign, assignment]
+            await until(lambda: farm.book("BTCUSDT").verdict is BookVerdict.STALE)
+            (connection,) = farm.stats().connections
+            assert connection.status == "parked"
+
+
+@pytest.mark.parametrize(
+    ("name", "lanes"), [("binance/spot", 1), ("bybit/linear", 1), ("binance/spot", 2)]
+)
+async def test_whatever_is_added_removed_and_replaced_the_rest_goes_on(
+    name: str, lanes: int
+) -> None:
+    """Changes at random, at random moments: what stays has no gap and no copy."""
+    symbols = SYMBOLS[market_of(name)[1]]
+    for seed in range(runs(1)):
+        rng, kept = random.Random(seed), Kept()
+        async with (
+            open_fake(live(name, seed=seed)) as fake,
+            trio.open_nursery() as nursery,
+            open_farm(config_of(name, fake, lanes=lanes)) as farm,
+        ):
+            await nursery.start(keep, farm, kept)
+            await until(lambda: books_are_whole(farm) and lanes_are_up(farm))
+            for _ in range(15):
+                await change(farm, rng, [s for s in symbols if s != "BTCUSDT"])
+                await trio.sleep(rng.random() * 0.4)
+            done = farm.stats().totals.rotations
+            rotate(farm)
+            await until(lambda done=done: farm.stats().totals.rotations > done)
+            await until(lambda: lanes_are_up(farm))
+            stats = farm.stats()
+        assert [gap for gap in kept.of(Gap) if gap.symbol == "BTCUSDT"] == []
+        assert max(identities(kept).values()) == 1
+        assert (stats.totals.reconnects, sum(c.crashes for c in stats.connections)) == (0, 0)
+
+
+async def change(farm: Farm, rng: random.Random, symbols: list[str]) -> None:
+    """Add or remove one of these symbols, or replace a connection."""
+    collected = farm._pipeline.rosters[0].symbols
+    symbol = rng.choice(symbols)
+    if rng.random() < 0.3:
+        rotate(farm, rng)
+    elif symbol in collected:
+        farm.remove_symbols(symbol)
+    else:
+        await farm.add_symbols(symbol)
+
+
+def rotate(farm: Farm, rng: random.Random | None = None) -> None:
+    line = farm._pipeline.lines[0]
+    lane = line.lanes[0] if rng is None else rng.choice(line.lanes)
+    assert farm._pipeline.sources is not None
+    farm._pipeline.sources.rotate_soon(line, lane, "a test wants it")
+
+
+def covers(line: Line) -> bool:
+    """Whether the second lane carries all that the first does."""
+    first, second = line.lanes
+    return line.merger.covers(second.name, first.name)
 
 
 async def test_a_server_that_goes_down_is_left_in_time() -> None:
