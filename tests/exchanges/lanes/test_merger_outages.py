@@ -1,0 +1,135 @@
+"""Outages of lanes: invisible while another carries the feed, and recorded once where none does."""
+
+from __future__ import annotations
+
+import attrs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farm.exchanges.lanes.coverage import outside, overlap
+from farm.types import GapCause
+from tests.exchanges.lanes.copies import (
+    SPOT_TRADES,
+)
+from tests.exchanges.lanes.rig import Rig
+from tests.exchanges.trading import outage
+
+
+def test_an_outage_of_one_lane_makes_no_gap() -> None:
+    rig = Rig()
+    a, b = rig.lanes
+    rig.up(1)
+    assert a.end().down == frozenset()
+    b.read(2, 3)
+    a.back(a.last_time)
+    a.read(4)
+    assert rig.gaps == []
+    assert rig.merger.shares()["a"].outages == 1
+
+
+def test_feeds_that_nobody_carries_are_down() -> None:
+    rig = Rig()
+    a, b = rig.lanes
+    rig.up(1)
+    a.end()
+    bundle = b.end()
+    assert (bundle.down, bundle.ended) == (frozenset({SPOT_TRADES.stream.feed}), "reset by peer")
+
+
+def test_an_outage_of_all_lanes_makes_one_gap_of_what_nobody_carried() -> None:
+    rig = Rig()
+    a, b = rig.lanes
+    rig.up(1)
+    a.end()
+    b.read(2)
+    b.end()
+    a.back(a.last_time)
+    since, until = b.last_time, rig.time
+    b.back(b.last_time)
+    assert rig.gaps == [(since, until)]
+
+
+def test_gaps_of_other_causes_and_edges_pass_as_they_are() -> None:
+    rig = Rig()
+    rig.up(1)
+    stream = SPOT_TRADES.stream
+    for gap in [
+        outage(stream, 1, 2, GapCause.OVERFLOW, frames=3),
+        outage(stream, 1, 2, GapCause.QUARANTINE, edge="parser"),
+        outage(stream, 1, 2, GapCause.DISCONNECT, edge="a>b"),
+    ]:
+        bundle = rig.lanes[0].bundle(gap)
+        assert rig.take(bundle) is bundle
+
+
+def test_silence_of_one_lane_is_invisible_and_of_both_is_not() -> None:
+    rig = Rig()
+    a, b = rig.lanes
+    rig.up(1)
+    start = rig.time
+    rig.time += 100
+    silence = outage(SPOT_TRADES.stream, start + 10, start + 50, GapCause.SILENCE)
+    assert a.give(silence) == []
+    (gap,) = b.give(attrs.evolve(silence, start_time=start + 30, end_time=start + 70))
+    assert (gap.start_time, gap.end_time, gap.cause) == (start + 30, start + 50, GapCause.SILENCE)
+
+
+def test_a_refusal_has_no_end_until_a_lane_carries_the_feed() -> None:
+    rig = Rig()
+    a, b = rig.lanes
+    stream = SPOT_TRADES.stream
+    refusal = attrs.evolve(outage(stream, rig.tick(), rig.time, GapCause.REFUSED), end_time=None)
+    assert a.give(refusal) == [refusal]
+    assert b.give(refusal) == []  # on record already
+    b.read(1, up=True)
+    rig.tick()
+    b.end()
+    assert len(b.back(b.last_time)) == 1
+
+
+def test_a_refusal_while_another_lane_carries_the_feed_is_invisible() -> None:
+    rig = Rig()
+    a, b = rig.lanes
+    rig.up(1)
+    refusal = outage(SPOT_TRADES.stream, rig.tick(), rig.time, GapCause.REFUSED)
+    assert a.give(attrs.evolve(refusal, end_time=None)) == []
+    b.read(2)
+    b.end()
+    since = b.last_time
+    b.back(since)
+    assert rig.gaps == [(since, rig.time)]
+
+
+@given(st.lists(st.tuples(st.sampled_from([0, 1, 2]), st.booleans()), max_size=40))
+def test_gaps_are_exactly_what_no_lane_carried(steps: list[tuple[int, bool]]) -> None:
+    """Three lanes break and come back at random; every tick somebody who is up delivers."""
+    rig = Rig(lanes=["a", "b", "c"])
+    rig.up(1)
+    number, began = 1, rig.time
+    downs: list[list[tuple[int, int]]] = [[], [], []]
+    since: list[int | None] = [None, None, None]
+    for at, breaks in steps:
+        lane = rig.lanes[at]
+        number += 1
+        for other in rig.lanes:  # so that the last instant known good is that of the break
+            if since[rig.lanes.index(other)] is None:
+                rig.step = 1
+                other.read(number)
+        down = since[at]
+        if breaks and down is None:
+            since[at] = lane.last_time
+            lane.end()
+        elif not breaks and down is not None:
+            lane.back(down)
+            downs[at].append((down, rig.time))
+            since[at] = None
+    for at, lane in enumerate(rig.lanes):
+        down = since[at]
+        if down is not None:
+            lane.back(down)
+            downs[at].append((down, rig.time))
+    lost = overlap(overlap(downs[0], downs[1]), downs[2])
+    found = [(start or 0, end or 0) for start, end in rig.gaps]
+    assert outside(lost, found) == outside(found, lost) == []
+    assert sum(end - start for start, end in found) == sum(end - start for start, end in lost)
+    assert all(start >= began - 10 for start, _ in found)
