@@ -185,7 +185,7 @@ class InstrumentWatcher:
     def _take(self, fetched: _Fetched) -> None:
         """Tell what changed. What did not is kept as it was: its terms hold since then."""
         old = self.listing
-        missing = old.keys() - fetched.listing.keys() - self._missing
+        missing = [s for s in old if s not in fetched.listing and s not in self._missing]
         fetched.listing |= {symbol: old[symbol] for symbol in missing}
         changes = compare_listings(old, fetched.listing, fetched.time)
         news = {item.symbol for item in (*changes.listed, *changes.changed)}

@@ -116,7 +116,7 @@ class Roster:
         taken = self._others(self)
         free = []
         for symbol in symbols:
-            owners = {taken[s.feed] for s in self._streams([symbol]) if s.feed in taken}
+            owners = sorted({taken[s.feed] for s in self._streams([symbol]) if s.feed in taken})
             if owners:
                 log.warning("%s: %s is collected by %s", self.place, symbol, ", ".join(owners))
             else:
