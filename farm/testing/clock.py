@@ -142,7 +142,7 @@ class MarketClock:
     async def _keep_pace(self, time: int, count: int) -> None:
         if isinstance(self._pace, Recorded):
             if self._origin is None:
-                self._origin = trio.current_time(), time
+                self._origin = trio.current_time(), self.now or time  # it opened at `now`
             started, first = self._origin
             due = started + (time - first) / 1e9 / self._pace.speed
             if due - trio.current_time() > 0.001:  # the finest that Trio's clock can wait for

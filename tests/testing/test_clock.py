@@ -62,6 +62,15 @@ async def test_recorded_pace_keeps_the_time_of_the_source(
     assert clock.now == 107 * SECOND
 
 
+async def test_nothing_is_heard_before_its_time(autojump_clock: trio.testing.MockClock) -> None:
+    """A market that opens now, and whose first message is of a moment later."""
+    source = [Push(100 * SECOND, "s", "state", silent=True), *pushes(100.25, 101)]
+    clock, floor = clock_on(source, Recorded())
+    started = trio.current_time()
+    await clock.run()
+    assert [at - started for at, _ in floor.delivered] == [0.25, 1]
+
+
 async def test_recorded_pace_can_wait_for_its_audience_but_not_twice(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
