@@ -282,10 +282,16 @@ async def test_a_line_that_carries_nothing_is_closed_and_opened_anew() -> None:
     async with open_fake(live(name, ["BTCUSDT"])) as fake:
         config = config_of(name, ["BTCUSDT"], ["trade", "mark_price"], fake)
         async with open_farm(config) as farm:
-            await until(lambda: len(fake.connections) == 2)
+            await until(lambda: "BTCUSDT/mark_price" in feeds(farm, "live"))
+            sources, (_, line) = farm._pipeline.sources, farm._pipeline.lines
+            assert sources is not None
+            sources.rotate_soon(line, line.lanes[0], "a test wants it")
+            await until(lambda: farm.stats().totals.rotations == 1)
             farm.remove_streams("mark_price")
             await until(lambda: len(fake.connections) == 1)
+            await until(lambda: line not in farm._pipeline.lines)
             assert [c.name for c in farm.stats().connections] == ["binance/usdm#1"]
+            assert farm.stats().totals.rotations == 1  # what it saw still counts
             await farm.add_streams("mark_price")
             await until(lambda: "BTCUSDT/mark_price" in feeds(farm, "live"))
         assert farm.stats().totals.gaps == 0
