@@ -22,9 +22,8 @@ class StreamOffer:
 
     ``stream`` is the word for the configuration (``kline:INTERVAL``), ``details`` what may stand in
     its capitals, ``name`` the venue's own name (with the first of the details), ``gives`` the kinds
-    of events that come of it;
-    ``whole_market``: it goes into ``market_streams``; ``proof`` says what can be proven, ``label``
-    the same in a word, ``life`` what its silence means.
+    of events that come of it; ``whole_market``: it goes into ``market_streams``; ``proof`` says
+    what can be proven, ``label`` the same in a word, ``life`` what its silence means.
     """
 
     stream: str

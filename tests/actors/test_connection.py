@@ -56,7 +56,7 @@ from farm.testing import FakeBinance, MarketSimulator, open_fake
 from farm.types import Exchange, Market
 from tests.actors.test_snapshots import Venue as RestVenue
 from tests.actors.test_snapshots import fetching
-from tests.effort import runs
+from tests.effort import moments, runs
 from tests.farms import until
 from tests.net.peers import RawServer, close_frame, text
 from tests.net.test_rest import Answer
@@ -311,7 +311,7 @@ async def test_cancelled_at_any_moment_it_closes_the_epoch_as_intended(
                 await listen(server)
 
     opened = 0
-    for turn in range(runs(60)):
+    for turn in moments(60):
         rig = Rig([patient])
         rig.command(*(SendText(1, str(number)) for number in range(3)))
         async with rig.network():
@@ -325,7 +325,7 @@ async def test_cancelled_at_any_moment_it_closes_the_epoch_as_intended(
         check(items)
         assert [item.intended for item in items if isinstance(item, Closed)] in ([], [True])
         opened += bool(items)
-    assert 0 < opened < runs(60)
+    assert 0 < opened < len(moments(60))
 
 
 # Commands --------------------------------------------------------------------------------------
@@ -393,7 +393,7 @@ async def test_a_reconnect_does_not_wait_behind_texts_which_die_with_their_epoch
 async def test_texts_put_in_at_any_moment_go_out_once_and_in_order(
     autojump_clock: MockClock, urgent: bool
 ) -> None:
-    for turn in range(runs(40)):
+    for turn in moments(40):
         heard: list[tuple[float, Any]] = []
         rig = Rig([listens(heard)], control_budget=Budget(3, 0.1, "control"))
         async with rig.network(), trio.open_nursery() as nursery:
@@ -769,7 +769,7 @@ async def test_one_book_is_fetched_by_one_task_however_often_it_is_asked_for(
 async def test_what_is_not_wanted_any_more_is_not_fetched(autojump_clock: MockClock) -> None:
     """Given up at any moment: either it came before, or it does not come."""
     came = 0
-    for turn in range(runs(60)):
+    for turn in moments(60):
         rest = RestVenue(lambda _: Answer())
         async with fetching(rest) as fetcher:
             rig = Rig([says(code=None)], fetcher=fetcher, silence=1e9)
@@ -790,7 +790,7 @@ async def test_what_is_not_wanted_any_more_is_not_fetched(autojump_clock: MockCl
                 assert shape(await rig.inputs()).count("SnapshotReply") == 1
                 nursery.cancel_scope.cancel()
         came += before
-    assert 0 < came < runs(60)
+    assert 0 < came < len(moments(60))
 
 
 async def test_a_fetch_ends_with_its_epoch(autojump_clock: MockClock) -> None:

@@ -34,7 +34,7 @@ from tests.actors.watching import (
     spot,
     watching,
 )
-from tests.effort import runs
+from tests.effort import moments
 from tests.exchanges.listings import T0
 from tests.farms import until
 from tests.net.test_rest import Answer
@@ -380,7 +380,7 @@ async def test_cancelled_at_any_moment_it_leaves_a_whole_listing(
         return [linear("A", cursor="1"), linear("B", cursor="2"), linear("C")]
 
     async with watching(venue, LINEAR, supervised=False) as rig:
-        for steps in range(runs(150)):
+        for steps in moments(150):
             venue.answers = answers()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(rig.run)

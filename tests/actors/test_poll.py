@@ -27,7 +27,7 @@ from farm.net.rest import RestClient
 from farm.types import GapCause
 from tests.actors.lines import input_box, rows
 from tests.actors.test_connection import check, shape
-from tests.effort import runs
+from tests.effort import moments
 from tests.exchanges.feeding import BINANCE_USDM, text
 from tests.net.test_rest import Answer, MemoryBackend, Server
 
@@ -336,7 +336,7 @@ async def test_cancelled_at_any_moment_it_closes_the_epoch_as_intended(
     autojump_clock: MockClock,
 ) -> None:
     replies = set()
-    for turn in range(runs(60)):
+    for turn in moments(60):
         venue = Venue()
         async with polling(venue, "A", "B", budget=Budget(1, 10.0, "weight")) as rig:
             for _ in range(2):

@@ -20,7 +20,7 @@ from farm.exchanges.session import FetchSnapshot
 from farm.net.budget import Budget
 from farm.net.rest import RestClient
 from farm.types import Exchange, Market
-from tests.effort import runs
+from tests.effort import moments, runs
 from tests.net.test_rest import Answer, MemoryBackend, Server
 
 RULES = rules_of(Exchange.BINANCE, Market.SPOT)
@@ -152,7 +152,7 @@ async def test_cancelled_at_any_moment_it_leaves_room_for_others(
     hostile = True
     venue = Venue(lambda _: answer if hostile else Answer(body=b"{}"))
     async with fetching(venue, parallel=1) as fetcher:
-        for turn in range(runs(30)):
+        for turn in moments(30):
             with trio.move_on_after(turn * 0.13) as scope:
                 await fetcher.fetch(request(), unheard)
             assert scope.cancelled_caught

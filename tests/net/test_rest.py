@@ -21,7 +21,7 @@ from trio.testing import MockClock
 from farm.errors import BudgetExceeded, ConfigError, RestError, RestRateLimited, RestTimeout
 from farm.net.budget import Budget
 from farm.net.rest import RestClient
-from tests.effort import runs
+from tests.effort import moments, runs
 
 Headers = list[tuple[str, str]]
 
@@ -358,7 +358,7 @@ async def test_cancelled_calls_give_their_connections_up() -> None:
                     nursery.start_soon(client.get, "/stall")
                     await trio.testing.wait_all_tasks_blocked(0.001)
                     scope.cancel()
-        for steps in range(runs(40)):  # at another place each time
+        for steps in moments(40):  # at another place each time
             with trio.CancelScope() as scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(client.get, "/")

@@ -17,7 +17,7 @@ from wsproto.events import CloseConnection, Event, Ping, Pong, TextMessage
 
 from farm.errors import ConnectionLost
 from farm.net.websocket import WebSocket, WebSocketOptions, open_websocket
-from tests.effort import runs
+from tests.effort import moments, runs
 from tests.net.peers import RawServer, close_frame, frame, text
 from tests.net.test_frames import BROKEN_FRAMES, wsproto_verdict
 
@@ -599,7 +599,7 @@ async def test_random_cancellation_never_hangs_or_leaks() -> None:
     async with trio.open_nursery() as nursery:
         server = await nursery.start(trio_websocket.serve_websocket, echo, "127.0.0.1", 0, None)
         url = f"ws://127.0.0.1:{server.port}/"
-        for steps in range(runs(60)):
+        for steps in moments(60):
             with trio.CancelScope() as scope, trio.fail_after(10):
                 async with trio.open_nursery() as attempt:
                     attempt.start_soon(cancel_after_steps, scope, steps)

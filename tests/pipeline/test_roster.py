@@ -297,6 +297,22 @@ async def test_a_line_that_carries_nothing_is_closed_and_opened_anew() -> None:
         assert farm.stats().totals.gaps == 0
 
 
+@pytest.mark.parametrize("steps", [0, 1, 3, 30])
+async def test_what_is_added_while_its_line_is_being_closed_is_collected(steps: int) -> None:
+    name = "binance/usdm"
+    async with open_fake(live(name, ["BTCUSDT"])) as fake:
+        config = config_of(name, ["BTCUSDT"], ["trade", "mark_price"], fake)
+        async with open_farm(config) as farm:
+            await until(lambda: "BTCUSDT/mark_price" in feeds(farm, "live"))
+            farm.remove_streams("mark_price")
+            for _ in range(steps):
+                await trio.lowlevel.checkpoint()
+            await farm.add_streams("mark_price")
+            await until(lambda: "binance/usdm#2" not in {c.name for c in farm.stats().connections})
+            await until(lambda: "BTCUSDT/mark_price" in feeds(farm, "live"))
+            assert len(fake.connections) == 2
+
+
 async def test_what_does_not_fit_on_a_connection_gets_another() -> None:
     symbols = [f"C{i}USDT" for i in range(450)]
     fake = fake_of(Exchange.BINANCE, Market.USDM, list[Push](), symbols=symbols, empty_books=True)

@@ -73,9 +73,8 @@ class Rule:
 
     Of unique ones: ``identity``; ``numbered``: equal ones of one message are several events;
     ``greets``: a subscription begins with the present state, which is no event, and identities
-    rise. Of newest ones:
-    ``rank``; ``group``: what has a newest event of its own; ``restamped``: the venue stamps each
-    copy by itself, so the same content is the same event whatever its time.
+    rise. Of newest ones: ``rank``; ``group``: what has a newest event of its own; ``restamped``:
+    the venue stamps each copy by itself, so the same content is the same event whatever its time.
     """
 
     way: Way
