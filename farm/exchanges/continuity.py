@@ -146,7 +146,7 @@ class TradeContinuity:
                 self._in_order([row, *rest])
                 return
             chain.expected = number + 1
-            chain.time = row.receive_time
+            chain.latest = row
 
     def _check_agg_trades(self, rows: Sequence[AggTrade]) -> None:
         get, rest = self._agg_trades.get, iter(rows)
@@ -156,7 +156,7 @@ class TradeContinuity:
                 self._in_order([row, *rest])
                 return
             chain.expected = number + 1
-            chain.time = row.receive_time
+            chain.latest = row
             if row.first_trade_id != chain.next_trade:
                 chain.unadjoined += 1
             chain.next_trade = row.last_trade_id + 1

@@ -58,6 +58,10 @@ class IdChain:
 
     ``expected`` is the id that can only come next, or -1 where the next event needs a closer look:
     it is the first, or a gap waits for what it shows. Then ``next_id`` is what would adjoin.
+    ``latest`` is the last event in the chain.
+
+    A lower id with a later time of the engine is neither late nor a repeat: the venue counts anew
+    (test networks are reset every month). What lay between is unknown, and the chain begins again.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -66,11 +70,12 @@ class IdChain:
         self.expected = -1
         self.next_id: int | None = None
         self.next_trade: int | None = None  # of aggregate trades: the fill that would adjoin
-        self.time: Nanoseconds | None = None  # of the last event in the chain
+        self.latest: Any = None
         self.held: Gap | None = None
         self.missing = self.spent = self.repeats = self.late = 0
         self.unadjoined = self.disproved = 0
         self._first_id = 0
+        self._checked_before = 0  # in the chains before this one
         self._holes: deque[tuple[int, int]] = deque(maxlen=MAX_HOLES)
         self._unsettled = 0  # gaps passed on since the last event, on which the next has a say
         self._open = 0  # and those on which no id can have
@@ -81,8 +86,10 @@ class IdChain:
         if awaited is None:
             self._first_id = awaited = first
         if last < awaited:
-            self._seen(last)
-            return None
+            if not self._counts_anew(last, row):
+                self._seen(last)
+                return None
+            return self._begin_anew(first, last, row)
         gap = self._hole(awaited, first - 1, row) if first > awaited else None
         if type(row) is SpentIds:
             self.spent += last - max(first, awaited) + 1
@@ -95,7 +102,7 @@ class IdChain:
         self.held = None
         self._unsettled = 0
         self.expected = last + 1
-        self.time = row.receive_time
+        self.latest = row
         return gap
 
     def take_gap(self, gap: Gap, *, may_hold: bool) -> bool:
@@ -145,17 +152,38 @@ class IdChain:
     def _checked(self) -> int:
         """What of the ids between the first and the last was an event."""
         awaited = self.expected if self.expected >= 0 else self.next_id
-        return awaited - self._first_id - self.missing - self.spent if awaited is not None else 0
+        if awaited is None:
+            return 0
+        return self._checked_before + awaited - self._first_id - self.missing - self.spent
 
     def _look_closer(self) -> None:
         if self.expected >= 0:
             self.next_id, self.expected = self.expected, -1
 
     def _seen(self, number: int) -> None:
-        if any(first <= number <= last for first, last in self._holes):
+        if self._is_missing(number):
             self.late += 1
         else:
             self.repeats += 1
+
+    def _is_missing(self, number: int) -> bool:
+        return any(first <= number <= last for first, last in self._holes)
+
+    def _counts_anew(self, number: int, row: Any) -> bool:
+        known = None if self.latest is None else self.latest.exchange_time
+        if known is None or row.exchange_time is None or self._is_missing(number):
+            return False
+        return bool(row.exchange_time > known)
+
+    def _begin_anew(self, first: int, last: int, row: Any) -> Gap:
+        gap = self.held or self._gap(row, None)
+        self._checked_before = self._checked() + self.missing + self.spent
+        self._holes.clear()
+        self._open += 1
+        self._first_id = self.next_id = first
+        self.expected, self.next_trade, self.held = -1, None, None
+        self.step(first, last, row)
+        return gap
 
     def _hole(self, first: int, last: int, row: Any) -> Gap:
         """Ids are missing before `row`: the one record of it, also where an outage explains it."""
@@ -172,12 +200,16 @@ class IdChain:
                 receive_time=row.receive_time,
                 ordinal=row.ordinal,
             )
+        return self._gap(row, (first, last))
+
+    def _gap(self, row: Any, ids: tuple[int, int] | None) -> Gap:
+        """What is missing between the last event in the chain and `row`."""
         return stream_gap(
             self.stream,
             GapCause.SEQUENCE_BREAK,
-            start=self.time,
+            start=None if self.latest is None else self.latest.receive_time,
             end=row.receive_time,
             receive_time=row.receive_time,
             ordinal=row.ordinal,
-            ids=(first, last),
+            ids=ids,
         )

@@ -8,7 +8,7 @@ import pytest
 
 from farm.exchanges.id_chain import MAX_HOLES, ContinuityCounts, IdChain
 from farm.exchanges.streams import Proof
-from farm.types import Completeness, Market
+from farm.types import Completeness, GapCause, GapUnit, Market
 from tests.exchanges.trading import BINANCE, outage, streams_of, trade
 
 (TRADES,) = streams_of(BINANCE, Market.SPOT, "trade")
@@ -64,3 +64,38 @@ def test_only_the_latest_holes_are_remembered() -> None:
     chain.step(1, 1, trade(1))
     chain.step(5, 5, trade(5))
     assert (chain.late, chain.repeats) == (1, 1)
+
+
+def test_ids_that_start_over_are_a_gap_of_unknown_size() -> None:
+    chain = IdChain(TRADES)
+    for number in range(5_000, 5_003):
+        assert chain.step(number, number, trade(number, time=number)) is None
+    gap = chain.step(1, 1, trade(1, time=9_000))
+    assert gap is not None
+    assert (gap.start_time, gap.end_time, gap.unit) == (5_002, 9_000, GapUnit.UNKNOWN)
+    assert chain.step(2, 2, trade(2, time=9_001)) is None
+    counts = chain.counts()
+    assert (counts.checked, counts.repeats, counts.missing) == (5, 0, 0)
+    assert counts.completeness is Completeness.INCOMPLETE
+    hole = chain.step(4, 4, trade(4, time=9_002))
+    assert hole is not None
+    assert (hole.first_id, hole.last_id) == (3, 3)
+
+
+def test_an_outage_in_which_ids_started_over_is_recorded_as_it_was() -> None:
+    chain = IdChain(TRADES)
+    chain.step(5_000, 5_000, trade(5_000, time=10))
+    assert chain.take_gap(outage(TRADES, 11, 20), may_hold=True)
+    gap = chain.step(1, 1, trade(1, time=30))
+    assert gap is not None
+    assert (gap.cause, gap.start_time, gap.first_id) == (GapCause.DISCONNECT, 11, None)
+    assert chain.let_go() is None
+
+
+def test_what_repeats_or_comes_late_does_not_start_over() -> None:
+    chain = IdChain(TRADES)
+    chain.step(10, 10, trade(10, time=10))
+    chain.step(12, 12, trade(12, time=12))
+    assert chain.step(10, 10, trade(10, time=10)) is None
+    assert chain.step(11, 11, trade(11, time=99)) is None  # it is known to be missing
+    assert (chain.counts().repeats, chain.counts().late) == (1, 1)
