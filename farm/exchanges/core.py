@@ -88,6 +88,7 @@ class CoreSession(ABC):
         self._retried_at = 0.0  # when refused streams were asked for again
         self._now = 0.0
         self._last_time: Nanoseconds = 0
+        self._unplaced = 0  # malformed frames of this input of which no stream can be told
         # The record of outages that the last input ended, and what else it told. That can be made
         # only once, so it is kept for the case that the input is delivered again.
         self._recorded: list[Gap] = []
@@ -323,6 +324,7 @@ class CoreSession(ABC):
     def _frames(self, item: Frames, harvest: Harvest) -> None:
         time, ordinal, routes, rows = item.time, item.first_ordinal, self._routes, harvest.rows
         stream_name = self._stream_name
+        self._unplaced = 0
         for raw in item.frames:
             try:
                 name = stream_name(raw)
@@ -340,6 +342,8 @@ class CoreSession(ABC):
             ordinal += 1
         self._ordinal = ordinal - 1
         self._last_time = time
+        if self._unplaced:
+            harvest.gaps(self._outages.unplaced(self._unplaced, time, self._ordinal))
 
     def _rest_reply(self, item: SnapshotReply, harvest: Harvest) -> None:
         stream = item.stream
@@ -418,6 +422,7 @@ class CoreSession(ABC):
             name = self._stream_name(raw)
             unknown = self._unknown_kind(raw)
         self._keep(raw, time, ordinal, unknown or MALFORMED, str(error), harvest)
+        self._unplaced += name is None and unknown is None
         route = self._routes.get(name) if name is not None else None
         if route is not None and unknown is None and not route.stream.shows_holes:
             self._quarantined(route.stream, time, ordinal, harvest)

@@ -182,6 +182,28 @@ class Outages:
             )
         ]
 
+    def unplaced(self, frames: int, time: Nanoseconds, ordinal: int) -> list[Gap]:
+        """Frames were malformed beyond telling whose they were: a gap on each stream of which no id
+        would show it.
+
+        ``size`` counts the frames of the whole connection.
+        """
+        return [
+            gap
+            for status in self._statuses.values()
+            if self._is_subscribed(status) and not status.stream.shows_holes
+            for gap in stream_gaps(
+                status.stream,
+                GapCause.QUARANTINE,
+                start=time,
+                end=time,
+                receive_time=time,
+                ordinal=ordinal,
+                edge="parser",
+                frames=frames,
+            )
+        ]
+
     def _last_good(self, status: StreamStatus) -> Nanoseconds:
         """When the venue last sent it, or said that it would, on this connection."""
         times = (status.last_time, status.acknowledged_at, self._opened_at)

@@ -14,6 +14,7 @@ from farm.entities import BookUpdate, Gap, MarkPrice, OpenInterest, Ticker, Trad
 from farm.exchanges.harvest import MALFORMED
 from farm.exchanges.rules import MarketRules
 from farm.exchanges.session import Frames, Opened, SnapshotReply, StreamState
+from farm.exchanges.streams import REST_ROUTE
 from farm.types import BookVerdict, DataType, GapCause, GapUnit, NumberMode, Side
 from tests.effort import runs
 from tests.exchanges.binance import texts as binance_texts
@@ -225,6 +226,24 @@ def test_what_is_no_message_is_kept_as_it_came(
     outcome = driven.read(raw, good)
     assert [kept.raw for kept in outcome.unparsed] == [raw]
     assert len(outcome.only(Trade)) > 0
+
+
+@markets
+def test_frames_of_which_no_stream_can_be_told_are_a_gap_on_each_that_shows_no_holes(
+    rules: MarketRules,
+) -> None:
+    driven = drive(rules)
+    outcome = driven.read(
+        b"garbage", b"\xff", next(frame for known, frame in GOOD if known is rules)
+    )
+    streams = [status.stream for status in driven.session.statuses.values()]
+    asked = [s for s in streams if s.route != REST_ROUTE and not s.shows_holes]
+    feeds = [feed for stream in asked for feed in stream.feeds]
+    assert [gap.feed for gap in outcome.gaps] == feeds
+    assert {(gap.cause, gap.size, gap.edge) for gap in outcome.gaps} == {
+        (GapCause.QUARANTINE, 2, "parser")
+    }
+    assert driven.read(next(frame for known, frame in GOOD if known is rules)).gaps == []
 
 
 @pytest.mark.parametrize(
