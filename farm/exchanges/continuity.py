@@ -13,6 +13,9 @@ The rules (measured on recordings of 2024, but where a document says them):
 * Bybit: ids of derivatives are UUIDs, those of spot rise by any number, and ``seq`` is that of the
   whole engine. Nothing can be proven, so nothing is ever called complete.
 
+What comes twice is passed on once: where ids step the chain tells, elsewhere the ids of the latest
+trades are remembered.
+
 Ids outlive connections, so they tell what a disconnect cost: its gap is held back until the next
 event of its feed, and then either names the ids that are missing or, if none is, is dropped.
 """
@@ -20,6 +23,7 @@ event of its feed, and then either names the ids that are missing or, if none is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
@@ -27,14 +31,16 @@ import attrs
 
 from farm.batch import Batch
 from farm.bundle import Bundle
-from farm.entities import AggTrade, Gap, SpentIds, Trade
+from farm.entities import AggTrade, Gap, SpentIds, Trade, feed_of
 from farm.exchanges.id_chain import ContinuityCounts, IdChain
+from farm.exchanges.repeats import RecentIds
 from farm.exchanges.streams import Stream
 from farm.types import DataType, NumberMode, Symbol
 
 __all__ = ["ContinuityCounts", "TradeContinuity"]
 
 _KINDS: dict[DataType, type[Any]] = {DataType.TRADE: Trade, DataType.AGG_TRADE: AggTrade}
+_WATCHED = frozenset({Trade, AggTrade, SpentIds, Gap})
 MAX_CONNECTIONS = 32
 """Connections whose last bundle is remembered for the case that it is delivered again."""
 
@@ -55,13 +61,14 @@ class TradeContinuity:
         self._streams = streams
         self._numbers = numbers
         self._by_feed: dict[str, IdChain] = {}
-        # By symbol, where ids prove something. A market's streams of one kind prove the same, so a
-        # kind of which all known streams prove nothing is not looked at.
+        # By symbol, where ids prove something. A market's streams of one kind prove the same.
         self._trades: dict[Symbol, IdChain] = {}
         self._agg_trades: dict[Symbol, IdChain] = {}
-        self._watched: set[type[Any]] = {Trade, AggTrade, SpentIds, Gap}
+        self._recent = RecentIds()
         self._asked = False  # whether `streams` was asked for this bundle already
         self._found: list[Gap] = []
+        self._repeats: list[Any] = []  # events of this bundle that were passed on before
+        self._begun: tuple[str, int] | None = None  # the bundle that is being checked
         self._outcomes: dict[str, Bundle] = {}
         self._finished = False
         self._learn()
@@ -73,9 +80,8 @@ class TradeContinuity:
         """
         if bundle.dropped:
             return self._take(bundle)
-        watched = self._watched
         for batch in bundle.batches:
-            if batch.kind in watched:
+            if batch.kind in _WATCHED:
                 return self._take(bundle)
         return bundle
 
@@ -101,15 +107,23 @@ class TradeContinuity:
             return known
         self._asked = False
         self._finished = self._finished and bundle.final
+        self._repeats = []
+        again = self._begun == (connection, bundle.serial)
+        self._begun = connection, bundle.serial
         gaps = self._check(bundle)
+        if again:  # what an attempt that crashed had checked was passed on by nobody
+            self._repeats = []
         if bundle.dropped:
             self._forget(bundle.dropped)
         # What an attempt cut short by a crash found is in `_found` still: it can't be found again.
-        outcome = bundle if gaps is None and not self._found else self._with_gaps(bundle, gaps)
+        outcome = self._without_repeats(bundle) if self._repeats else bundle
+        if gaps is not None or self._found:
+            outcome = self._with_gaps(outcome, gaps)
         if known is None and len(self._outcomes) >= MAX_CONNECTIONS:
             del self._outcomes[next(iter(self._outcomes))]
         self._outcomes[connection] = outcome
         self._found = []
+        self._begun = None
         return outcome
 
     def _check(self, bundle: Bundle) -> list[Gap] | None:
@@ -117,10 +131,10 @@ class TradeContinuity:
         trades: Sequence[Trade] = ()
         spent: Sequence[SpentIds] = ()
         agg_trades: Sequence[AggTrade] = ()
-        passed, watched = None, self._watched
+        passed = None
         for batch in bundle.batches:
             kind = batch.kind
-            if kind not in watched:
+            if kind not in _WATCHED:
                 continue
             if kind is Trade:
                 trades = batch.rows
@@ -130,13 +144,24 @@ class TradeContinuity:
                 spent = batch.rows
             else:
                 passed = self._pass(batch.rows)
+        if trades and not self._by_feed:
+            self._learn_once()
         if spent:
             self._in_order([*trades, *spent])
+        elif trades and not self._trades:
+            self._check_recent(trades)
         elif trades:
             self._check_trades(trades)
         if agg_trades:
             self._check_agg_trades(agg_trades)
         return passed
+
+    def _check_recent(self, rows: Sequence[Trade]) -> None:
+        self._repeats += self._recent.repeats(rows)
+        for row in self._repeats:
+            chain = self._by_feed.get(feed_of(row))
+            if chain is not None:  # trades of options are one feed for all of a coin
+                chain.repeats += 1
 
     def _check_trades(self, rows: Sequence[Trade]) -> None:
         get, rest = self._trades.get, iter(rows)
@@ -172,7 +197,10 @@ class TradeContinuity:
             if chain is not None:  # else nothing is proven here, or it is collected no longer
                 spans.append((*_span(row), row, chain))
         for first, last, row, chain in sorted(spans, key=itemgetter(0)):
+            repeats = chain.repeats
             gap = chain.step(first, last, row)
+            if chain.repeats > repeats:
+                self._repeats.append(row)
             if gap is not None:
                 self._found.append(gap)
 
@@ -205,12 +233,6 @@ class TradeContinuity:
                 chain = self._by_feed[stream.feed] = IdChain(stream)
                 if chain.proven:
                     self._chains(stream)[stream.symbol] = chain
-        for kind, chains in ((Trade, self._trades), (AggTrade, self._agg_trades)):
-            of_kind = [c for c in self._by_feed.values() if _KINDS[c.stream.data_type] is kind]
-            if chains or not of_kind:
-                self._watched.add(kind)
-            else:
-                self._watched.discard(kind)
 
     def _chains(self, stream: Stream) -> dict[Symbol, IdChain]:
         return self._trades if stream.data_type is DataType.TRADE else self._agg_trades
@@ -222,9 +244,20 @@ class TradeContinuity:
             if chain is None:
                 continue
             self._chains(chain.stream).pop(chain.stream.symbol, None)
+            self._recent.forget(chain.stream.symbol)
             gap = chain.let_go()
             if gap is not None:
                 self._found.append(gap)
+
+    def _without_repeats(self, bundle: Bundle) -> Bundle:
+        repeated = set(map(id, self._repeats))
+        batches = []
+        for batch in bundle.batches:
+            if any(id(row) in repeated for row in batch.rows):
+                batch = _some_rows(batch, lambda row: id(row) not in repeated)
+            if len(batch):
+                batches.append(batch)
+        return attrs.evolve(bundle, batches=batches)
 
     def _with_gaps(self, bundle: Bundle, passed: list[Gap] | None) -> Bundle:
         """The bundle with those of its gaps, None for all, and with what was found; what was given
@@ -239,6 +272,18 @@ class TradeContinuity:
             numbers = bundle.batches[0].numbers if bundle.batches else self._numbers
             batches.append(Batch(Gap, rows=rows, origins=origins, numbers=numbers))
         return attrs.evolve(bundle, batches=batches)
+
+
+def _some_rows(batch: Batch[Any], keep: Callable[[Any], bool]) -> Batch[Any]:
+    origins = (origin for origin, count in batch.origins for _ in range(count))
+    kept = [(row, origin) for row, origin in zip(batch.rows, origins, strict=True) if keep(row)]
+    runs = groupby(origin for _, origin in kept)
+    return Batch(
+        batch.kind,
+        rows=[row for row, _ in kept],
+        origins=[(origin, sum(1 for _ in run)) for origin, run in runs],
+        numbers=batch.numbers,
+    )
 
 
 def _span(row: Any) -> tuple[int, int]:

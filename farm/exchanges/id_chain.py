@@ -10,7 +10,7 @@ import attrs
 from farm.entities import AggTrade, Gap, SpentIds
 from farm.exchanges.outages import stream_gap
 from farm.exchanges.streams import Proof, Scope, Stream
-from farm.types import Completeness, GapCause, GapUnit, Nanoseconds
+from farm.types import Completeness, GapCause, GapUnit
 
 __all__ = ["ContinuityCounts", "IdChain"]
 
@@ -136,7 +136,7 @@ class IdChain:
         stream = self.stream
         if not self.proven:
             proof = Proof.NOTHING if stream.proof in _BY_IDS else stream.proof
-            return ContinuityCounts(proof)
+            return ContinuityCounts(proof, repeats=self.repeats)
         return ContinuityCounts(
             stream.proof,
             self._checked(),
@@ -161,17 +161,21 @@ class IdChain:
             self.next_id, self.expected = self.expected, -1
 
     def _seen(self, number: int) -> None:
-        if self._is_missing(number):
-            self.late += 1
-        else:
+        hole = self._hole_of(number)
+        if hole is None:
             self.repeats += 1
+            return
+        self.late += 1
+        self._holes.remove(hole)
+        parts = (hole[0], number - 1), (number + 1, hole[1])
+        self._holes.extend(part for part in parts if part[0] <= part[1])
 
-    def _is_missing(self, number: int) -> bool:
-        return any(first <= number <= last for first, last in self._holes)
+    def _hole_of(self, number: int) -> tuple[int, int] | None:
+        return next((hole for hole in self._holes if hole[0] <= number <= hole[1]), None)
 
     def _counts_anew(self, number: int, row: Any) -> bool:
         known = None if self.latest is None else self.latest.exchange_time
-        if known is None or row.exchange_time is None or self._is_missing(number):
+        if known is None or row.exchange_time is None or self._hole_of(number):
             return False
         return bool(row.exchange_time > known)
 

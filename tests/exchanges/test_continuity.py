@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farm.bundle import Bundle
-from farm.entities import Gap
+from farm.entities import Gap, Trade
 from farm.exchanges.continuity import MAX_CONNECTIONS, TradeContinuity
 from farm.exchanges.streams import Proof, Stream
 from farm.types import Completeness, GapCause, GapUnit, Market
@@ -54,6 +54,52 @@ class Rig:
 
 def ids(gaps: Sequence[Gap]) -> list[tuple[int | None, int | None]]:
     return [(gap.first_id, gap.last_id) for gap in gaps]
+
+
+# --------------------------------------------------------------------------------------- repeats
+def test_what_comes_twice_is_passed_on_once() -> None:
+    rig = Rig()
+    rig.take(trade(7), trade(8))
+    late = rig.take(trade(8), trade(9), trade(9))
+    assert [row.id for row in rows_of(late, Trade)] == ["9"]
+    nothing = rig.take(trade(9), outage(ETH, 1, 2))
+    assert [batch.kind for batch in nothing.batches] == [Gap]
+
+
+def test_what_was_missing_and_comes_late_is_passed_on_and_then_no_more() -> None:
+    rig = Rig()
+    rig.take(trade(7), trade(10))
+    assert [row.id for row in rows_of(rig.take(trade(8)), Trade)] == ["8"]
+    assert rows_of(rig.take(trade(8)), Trade) == []
+    assert [row.id for row in rows_of(rig.take(trade(9)), Trade)] == ["9"]
+
+
+def test_where_ids_prove_nothing_the_latest_are_remembered() -> None:
+    (stream,) = streams_of(BYBIT, Market.LINEAR, "trade")
+    rig = Rig(stream)
+    rig.take(trade("a"), trade("b"))
+    assert [row.id for row in rows_of(rig.take(trade("b"), trade("c")), Trade)] == ["c"]
+    assert [row.id for row in rows_of(rig.take(trade("a", symbol="X")), Trade)] == ["a"]
+
+
+@pytest.mark.parametrize("exchange", [BINANCE, BYBIT])
+def test_what_was_checked_in_an_attempt_that_crashed_is_no_repeat(
+    exchange: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (stream,) = streams_of(exchange, Market.SPOT, "trade")
+    rig = Rig(stream)
+    rig.take(trade(6))
+    bundle = rig.line.bundle(trade(7), trade(7), trade(8), outage(stream, 1, 2))
+
+    def crash(_gaps: Any) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.continuity, "_forget", crash)
+        with pytest.raises(RuntimeError):
+            rig.continuity.take(attrs.evolve(bundle, dropped=("x",)))
+    assert [row.id for row in rows_of(rig.continuity.take(bundle), Trade)] == ["7", "7", "8"]
+    assert rows_of(rig.take(trade(8)), Trade) == []
 
 
 # ------------------------------------------------------------------------------------------- ids
