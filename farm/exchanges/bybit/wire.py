@@ -6,7 +6,7 @@ differs between categories and is never relied on; times may come as numbers or 
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
@@ -25,6 +25,8 @@ __all__ = [
 ]
 
 N = TypeVar("N")
+TradeId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+"""UUIDs on derivatives, numbers on spot; what is longer is no id."""
 
 
 class TradeRow(msgspec.Struct, Generic[N], gc=False):
@@ -34,7 +36,7 @@ class TradeRow(msgspec.Struct, Generic[N], gc=False):
     S: str
     v: N
     p: N
-    i: str
+    i: TradeId
     BT: bool | None = None
     RPI: bool | None = None
     seq: Id | None = None
@@ -55,7 +57,7 @@ class OptionTradeRow(msgspec.Struct, Generic[N], gc=False):
     S: str
     v: N
     p: N
-    i: str
+    i: TradeId
     BT: bool | None = None
     RPI: bool | None = None
     seq: Id | None = None

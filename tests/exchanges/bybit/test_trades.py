@@ -53,6 +53,14 @@ def test_an_id_is_text_for_one_of_spot_is_no_float() -> None:
     assert trade.id == "2280000001739247417"
 
 
+@pytest.mark.parametrize("number", ["", "9" * 65], ids=["empty", "too long"])
+def test_what_is_no_id_is_quarantined(number: str) -> None:
+    driven = Drive(BYBIT_LINEAR, ["trade"], ["BTCUSDT"], books=False)
+    driven.open()
+    outcome = driven.read(bybit_trades("a", number))
+    assert (len(outcome.unparsed), outcome.only(Trade)) == (1, [])
+
+
 @pytest.mark.parametrize(("word", "side"), [("Buy", Side.BUY), ("Sell", Side.SELL)])
 def test_the_side_of_a_trade_is_the_takers(word: str, side: Side) -> None:
     (trade,) = read(bybit_trades("a", S=word))
