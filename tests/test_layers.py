@@ -13,7 +13,7 @@ FARM = Path(__file__).parent.parent / "farm"
 
 # From the bottom up; rooms of one layer may import one another only where `BESIDE` says so.
 LAYERS: list[set[str]] = [
-    {"types", "errors", "groups"},
+    {"types", "errors", "groups", "threads"},
     {"batch", "entities", "columns", "arrow", "bundle"},
     {"exchanges", "books", "config"},
     {"net", "storage", "monitor"},

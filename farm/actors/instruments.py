@@ -10,13 +10,13 @@ from typing import NoReturn
 import attrs
 import trio
 
-from farm.actors.sink import RunSync, in_thread
 from farm.actors.supervisor import Health
 from farm.entities import Instrument
 from farm.errors import ConnectionLost, RestError
 from farm.exchanges.instruments import Changes, ListingPage, compare_listings, parse_listing
 from farm.exchanges.rules import MarketRules
 from farm.net.rest import RestClient
+from farm.threads import RunSync, in_thread
 from farm.types import Nanoseconds, NumberMode, Symbol
 
 __all__ = ["InstrumentWatcher"]

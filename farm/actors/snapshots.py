@@ -28,17 +28,25 @@ class SnapshotFetcher:
     A failed request is repeated with backoff for as long as the connection lives that wants it:
     without its snapshot a book can't be verified, and says so all the while. At most `parallel`
     requests are under way; the weight budget paces them besides, and of those that wait for it the
-    one with the greatest ``need`` is next.
+    one with the greatest ``need`` is next. `rng` gives the generator of a feed, by its name, from
+    which its pauses are drawn.
     """
 
-    def __init__(self, client: RestClient, *, parallel: int = 4) -> None:
+    def __init__(
+        self,
+        client: RestClient,
+        *,
+        parallel: int = 4,
+        rng: Callable[[str], random.Random] = lambda _feed: random.Random(),  # noqa: S311 (jitter)
+    ) -> None:
         self._client = client
         self._limit = trio.CapacityLimiter(parallel)
         self._turns = _Turns()
         self._last: dict[str, float] = {}
         self._unusable: Counter[str] = Counter()  # answers in a row that no core could use
         self._needs: dict[str, int] = {}  # of what is under way, by feed
-        self._rng = random.Random()  # noqa: S311 (jitter)
+        self._new_rng = rng
+        self._rngs: dict[str, random.Random] = {}
         self.fetched = self.failed = 0
 
     def update(self, request: FetchSnapshot) -> None:
@@ -65,14 +73,14 @@ class SnapshotFetcher:
     async def _fetch(self, feed: str, request: FetchSnapshot, on_sent: Callable[[], None]) -> bytes:
         await trio.sleep_until(self._last.get(feed, -LEAST_PAUSE) + LEAST_PAUSE)
         if unusable := self._unusable[feed]:
-            await trio.sleep(self._pause(unusable - 1))
+            await trio.sleep(self._pause(feed, unusable - 1))
         tries = 0
         while True:
             try:
                 body = await self._try(feed, request, on_sent)
             except RestError as error:
                 self.failed += 1
-                pause = self._pause(tries)
+                pause = self._pause(feed, tries)
                 log.warning("%s: no snapshot (%s); again in %.1f s", feed, error, pause)
                 tries += 1
                 await trio.sleep(pause)
@@ -81,8 +89,10 @@ class SnapshotFetcher:
                 self._last[feed] = trio.current_time()
                 return body
 
-    def _pause(self, failures: int) -> float:
-        return self._rng.uniform(0.5, 1.0) * min(BACKOFF_CAP, 2.0 ** min(failures, 10))
+    def _pause(self, feed: str, failures: int) -> float:
+        if feed not in self._rngs:
+            self._rngs[feed] = self._new_rng(f"{feed} snapshots")
+        return self._rngs[feed].uniform(0.5, 1.0) * min(BACKOFF_CAP, 2.0 ** min(failures, 10))
 
     async def _try(self, feed: str, request: FetchSnapshot, on_sent: Callable[[], None]) -> bytes:
         turn = await self._turns.take(feed, self._needs.get(feed, request.need))

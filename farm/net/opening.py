@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, NoReturn, TypeAlias, cast
+from collections.abc import Iterable
+from typing import Any, NoReturn, cast
 
 import h11
 import trio
@@ -13,14 +13,12 @@ from wsproto.utilities import ProtocolError as WsprotoError
 
 from farm.errors import ConnectFailed, HandshakeRefused, TlsFailed
 from farm.groups import leaves, raise_sole
+from farm.net.dial import OpenStream, dial
 from farm.net.tap import HandshakeBroken, Tap
 from farm.net.tls import default_ssl_context, start_tls
 from farm.net.url import Endpoint
 
-__all__ = ["OpenStream", "open_transport", "raise_refusal", "shake_hands"]
-
-OpenStream: TypeAlias = Callable[[str, int], Awaitable[trio.abc.Stream]]
-"""(host, port) to a connected stream; raises OSError or BrokenResourceError where it can't."""
+__all__ = ["open_transport", "raise_refusal", "shake_hands"]
 
 _MAX_EXCERPT = 200
 
@@ -36,7 +34,7 @@ async def open_transport(
     """TCP, and TLS on it where the scheme asks for it. Raises ConnectFailed or TlsFailed."""
     try:
         with trio.fail_after(connect_timeout):
-            stream = await (open_stream or trio.open_tcp_stream)(endpoint.host, endpoint.port)
+            stream = await (open_stream or dial)(endpoint.host, endpoint.port)
     except trio.TooSlowError:
         raise ConnectFailed(f"{endpoint.url}: no connection in {connect_timeout:g} s") from None
     except (OSError, trio.BrokenResourceError) as exc:
@@ -107,7 +105,4 @@ def _first_cause(exc: BaseException) -> BaseException:
 
 
 def _explain(exc: BaseException) -> str:
-    """Trio's "all attempts failed" keeps the reasons in a group."""
-    if isinstance(exc.__cause__, BaseExceptionGroup):
-        return f"{exc} ({'; '.join(str(leaf) for leaf in leaves(exc.__cause__))})"
     return str(exc) or type(exc).__name__

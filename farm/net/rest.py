@@ -9,15 +9,16 @@ import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from types import MappingProxyType, TracebackType
-from typing import Any
 from urllib.parse import quote, urlencode
 
 import attrs
 import httpcore2
 import trio
 
-from farm.errors import RestError, RestRateLimited, RestTimeout
+from farm.errors import RestError, RestRateLimited, RestTimeout, TlsFailed
 from farm.net.budget import Budget
+from farm.net.dial import OpenStream, dial
+from farm.net.http_backend import HttpBackend
 from farm.net.tls import check_verifies, create_ssl_context
 from farm.net.url import parse_endpoint, quote_path
 
@@ -54,8 +55,8 @@ class RestClient:
     """GET requests to one host; use as an async context manager.
 
     `budget` is the weight per IP address that all clients of a venue share. `used_weight_header`
-    names the header in which the venue tells its own count (``X-MBX-USED-WEIGHT-1M``). TLS is
-    always verified.
+    names the header in which the venue tells its own count (``X-MBX-USED-WEIGHT-1M``). Connections
+    are made by `open_stream`. TLS is always verified.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class RestClient:
         timeout: float = 10.0,
         max_body_bytes: int = 64 * 2**20,
         ssl_context: ssl.SSLContext | None = None,
-        network_backend: httpcore2.AsyncNetworkBackend | None = None,
+        open_stream: OpenStream | None = None,
     ) -> None:
         endpoint = parse_endpoint(base_url, ("http", "https"))
         if endpoint.secure:
@@ -83,7 +84,7 @@ class RestClient:
             ssl_context=ssl_context,
             max_connections=_MAX_CONNECTIONS,
             keepalive_expiry=_KEEPALIVE_SECONDS,
-            network_backend=_Backend(network_backend or httpcore2.TrioBackend()),
+            network_backend=HttpBackend(open_stream or dial),
         )
 
     async def __aenter__(self) -> RestClient:
@@ -157,15 +158,9 @@ class RestClient:
             yield
         except RestError as exc:
             raise RestError(f"{where}: {exc}") from None
-        except (trio.TooSlowError, httpcore2.TimeoutException) as exc:
+        except trio.TooSlowError as exc:
             raise RestTimeout(f"{where}: no whole answer in {self.timeout:g} s") from exc
-        except (
-            httpcore2.NetworkError,
-            httpcore2.ProtocolError,
-            OSError,
-            trio.BrokenResourceError,
-            trio.ClosedResourceError,
-        ) as exc:
+        except (httpcore2.NetworkError, httpcore2.ProtocolError, TlsFailed) as exc:
             raise RestError(f"{where}: {_explain(exc)}") from exc
 
     def _check_status(self, path: str, status: int, headers: dict[str, str], body: bytes) -> None:
@@ -179,57 +174,6 @@ class RestClient:
         pause = _retry_after(headers.get("retry-after", ""), _DEFAULT_PAUSES[status])
         self.budget.pause(pause)
         raise RestRateLimited(message, status=status, retry_after=pause, body=excerpt)
-
-
-class _Backend(httpcore2.AsyncNetworkBackend):
-    """Any backend, with streams that are closed also when TLS is cancelled: see `_Stream`."""
-
-    def __init__(self, inner: httpcore2.AsyncNetworkBackend) -> None:
-        self._inner = inner
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
-    ) -> httpcore2.AsyncNetworkStream:
-        return _Stream(
-            await self._inner.connect_tcp(host, port, timeout, local_address, socket_options)
-        )
-
-
-class _Stream(httpcore2.AsyncNetworkStream):
-    """httpcore2 2.16 closes TCP when a TLS handshake fails, but not when it is cancelled."""
-
-    def __init__(self, inner: httpcore2.AsyncNetworkStream) -> None:
-        self._inner = inner
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return await self._inner.read(max_bytes, timeout)
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        await self._inner.write(buffer, timeout)
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-    async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore2.AsyncNetworkStream:
-        try:
-            return _Stream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
-        except BaseException:
-            with trio.CancelScope(deadline=-float("inf"), shield=True):
-                await self._inner.aclose()
-            raise
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._inner.get_extra_info(info)
 
 
 def _fold(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

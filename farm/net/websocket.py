@@ -28,7 +28,8 @@ from wsproto.utilities import LocalProtocolError as _WsprotoLocalError
 
 from farm.errors import ConnectionLost
 from farm.groups import raise_sole
-from farm.net.opening import OpenStream, open_transport, raise_refusal, shake_hands
+from farm.net.dial import OpenStream
+from farm.net.opening import open_transport, raise_refusal, shake_hands
 from farm.net.tap import OnRead, Tap, WallClock, close_now
 from farm.net.url import Endpoint, parse_endpoint
 

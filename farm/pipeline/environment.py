@@ -8,11 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import attrs
-import httpcore2
 
-from farm.actors.sink import RunSync, in_thread
 from farm.config import FarmConfig, StorageConfig, SupervisionConfig
-from farm.net.websocket import OpenStream
+from farm.net.dial import OpenStream, open_tcp
+from farm.threads import RunSync, in_thread
 from farm.types import Nanoseconds, NumberMode
 
 __all__ = ["Environment", "Settings"]
@@ -22,15 +21,30 @@ __all__ = ["Environment", "Settings"]
 class Environment:
     """What the pipeline takes from the world, so that a test may give it something else.
 
-    ``wall_clock`` stamps times (ns, UTC); ``run_sync`` runs blocking work; ``open_stream`` and
-    ``network_backend`` put other streams beneath WebSockets and REST; ``rng`` draws jitter.
+    ``wall_clock`` stamps times (ns, UTC). ``run_sync`` runs whatever blocks: disks and the lookup
+    of names. ``open_stream`` connects WebSockets and REST; without one that is TCP, with names
+    looked up by ``run_sync``. ``seed``: what is drawn by chance can be drawn again.
     """
 
     wall_clock: Callable[[], Nanoseconds] = time.time_ns
     run_sync: RunSync = in_thread
     open_stream: OpenStream | None = None
-    network_backend: httpcore2.AsyncNetworkBackend | None = None
-    rng: random.Random = attrs.field(factory=random.Random)
+    seed: int | str | None = None
+
+    @property
+    def dial(self) -> OpenStream:
+        """What everything connects by."""
+        return self.open_stream or open_tcp(self.run_sync)
+
+    def rng(self, name: str) -> random.Random:
+        """A generator for what bears this name.
+
+        With a seed it is always the same one, whatever others draw: the order in which tasks run
+        changes nothing.
+        """
+        if self.seed is None:
+            return random.Random()  # noqa: S311 (jitter)
+        return random.Random(f"{self.seed}:{name}")  # noqa: S311
 
 
 @attrs.frozen

@@ -73,7 +73,7 @@ class Venues:
                 ),
                 used_weight_header=rules.used_weight_header,
                 ssl_context=_ssl_context(endpoints.ca_file),
-                network_backend=self._environment.network_backend,
+                open_stream=self._environment.dial,
             )
             self._clients[key] = await self._stack.enter_async_context(client)
         return self._clients[key]
@@ -93,7 +93,7 @@ class Venues:
             fetcher=await self._fetcher(collector) if rules.snapshot_path else None,
             wall_clock=environment.wall_clock,
             ssl_context=_ssl_context(endpoints.ca_file),
-            open_stream=environment.open_stream,
+            open_stream=environment.dial,
             on_rotate=on_rotate,
         )
         return ConnectionActor(
@@ -101,7 +101,7 @@ class Venues:
             url,
             wiring,
             silence=rules.silence,
-            rotate_after=_rotate_after(collector, rules, environment.rng),
+            rotate_after=_rotate_after(collector, rules, environment.rng(f"{lane.name} rotation")),
         )
 
     async def _poller(self, lane: Lane, collector: CollectorConfig) -> PollActor:
@@ -121,7 +121,7 @@ class Venues:
     async def _fetcher(self, collector: CollectorConfig) -> SnapshotFetcher:
         client = await self.client(collector)
         if client not in self._fetchers:
-            self._fetchers[client] = SnapshotFetcher(client)
+            self._fetchers[client] = SnapshotFetcher(client, rng=self._environment.rng)
         return self._fetchers[client]
 
     def _budget(self, what: str, host: str, rate: Rate) -> Budget:

@@ -13,7 +13,6 @@ import trio
 from trio.testing import MockClock
 
 from farm.actors.instruments import LEAST_PAUSE
-from farm.actors.sink import in_thread
 from farm.actors.supervisor import Lifecycle
 from farm.errors import BudgetExceeded, ConnectionLost
 from farm.exchanges.instruments import DELISTED
@@ -22,6 +21,7 @@ from farm.exchanges.rules import MarketRules
 from farm.net.budget import Budget
 from farm.net.rest import RestClient
 from farm.testing import BINANCE_RULES, FakeBinance, FakeBybit, FakeExchange, open_fake
+from farm.threads import in_thread
 from farm.types import Exchange, Market, NumberMode
 from tests.actors.watching import (
     BINANCE,

@@ -29,7 +29,7 @@ from tests.actors.lines import input_box, rows
 from tests.actors.test_connection import check, shape
 from tests.effort import moments
 from tests.exchanges.feeding import BINANCE_USDM, text
-from tests.net.test_rest import Answer, MemoryBackend, Server
+from tests.net.test_rest import Answer, MemoryDial, Server
 
 EVERY = 60.0
 SECOND = 1_000_000_000
@@ -107,11 +107,11 @@ class Rig:
 async def polling(
     venue: Venue, *symbols: str, budget: Budget | None = None, weight: int = 1
 ) -> AsyncIterator[Rig]:
-    backend = MemoryBackend(venue)
+    dial = MemoryDial(venue)
     async with trio.open_nursery() as nursery:
-        backend.nursery = nursery
+        dial.nursery = nursery
         budget = budget or Budget(10_000, 60.0, "weight")
-        async with RestClient("http://a.test", budget=budget, network_backend=backend) as client:
+        async with RestClient("http://a.test", budget=budget, open_stream=dial) as client:
             yield Rig(client, polled(*symbols), weight)
         nursery.cancel_scope.cancel()
 
@@ -265,6 +265,7 @@ async def test_a_venue_that_is_down_is_not_hammered(autojump_clock: MockClock) -
     assert 100 < len(venue.asked) < 600  # every 15 s on an average, by full jitter
     assert {event.what for event in heard} <= {
         Lifecycle.STARTED,
+        Lifecycle.RESTARTED,
         Lifecycle.HEALTHY,
         Lifecycle.WEATHER,
     }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import attrs
@@ -21,7 +23,7 @@ from farm.net.budget import Budget
 from farm.net.rest import RestClient
 from farm.types import Exchange, Market
 from tests.effort import moments, runs
-from tests.net.test_rest import Answer, MemoryBackend, Server
+from tests.net.test_rest import Answer, MemoryDial, Server
 
 RULES = rules_of(Exchange.BINANCE, Market.SPOT)
 
@@ -58,17 +60,17 @@ class Venue(Server):
 
 @asynccontextmanager
 async def fetching(
-    venue: Venue, *, parallel: int = 4, budget: Budget | None = None
+    venue: Venue, *, budget: Budget | None = None, **options: Any
 ) -> AsyncIterator[SnapshotFetcher]:
-    backend = MemoryBackend(venue)
+    dial = MemoryDial(venue)
     async with trio.open_nursery() as nursery:
-        backend.nursery = nursery
+        dial.nursery = nursery
         async with RestClient(
             "http://farm.test",
             budget=budget or Budget(10_000, 60.0, "weight"),
-            network_backend=backend,
+            open_stream=dial,
         ) as client:
-            yield SnapshotFetcher(client, parallel=parallel)
+            yield SnapshotFetcher(client, **options)
         nursery.cancel_scope.cancel()
 
 
@@ -94,6 +96,38 @@ async def test_it_is_asked_again_with_backoff_until_it_comes(autojump_clock: Moc
     for tries, pause in enumerate(venue.pauses):
         ceiling = min(BACKOFF_CAP, 2.0**tries)
         assert ceiling / 2 <= pause <= ceiling
+
+
+async def test_pauses_of_a_feed_do_not_depend_on_what_the_others_draw(
+    autojump_clock: MockClock,
+) -> None:
+    def seeded(name: str) -> random.Random:
+        return random.Random(f"9:{name}")
+
+    async def tries(*symbols: str) -> dict[str, list[float]]:
+        """When each symbol is asked for: five times in vain, and once more."""
+        failures = Counter[str]()
+
+        def answer(number: int) -> Answer:
+            symbol = venue.asked[number][1]
+            failures[symbol] += 1
+            return Answer(500) if failures[symbol] <= 5 else Answer(body=b"{}")
+
+        venue = Venue(answer)
+        start = trio.current_time()
+        async with fetching(venue, rng=seeded) as fetcher, trio.open_nursery() as nursery:
+            for symbol in symbols:
+                nursery.start_soon(fetcher.fetch, request(symbol), unheard)
+        times: dict[str, list[float]] = {}
+        for time, symbol in venue.asked:
+            times.setdefault(symbol, []).append(pytest.approx(time - start))
+        return times
+
+    alone = {symbol: (await tries(symbol))[symbol] for symbol in ("A", "B", "C")}
+    assert len(alone["A"]) == 6
+    assert alone["A"] != alone["B"]
+    assert await tries("A", "B", "C") == alone
+    assert await tries("C", "A", "B") == alone
 
 
 async def test_a_server_that_cannot_be_reached_is_asked_again(autojump_clock: MockClock) -> None:

@@ -5,15 +5,21 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import Any
 
+import pytest
+import trio
+
 from farm.actors.connection import ConnectionActor
 from farm.actors.mailbox import Overflow
 from farm.actors.poll import PollActor
+from farm.actors.supervisor import Health
 from farm.config import CollectorConfig, Endpoints
+from farm.errors import ConnectionLost, RestError
 from farm.exchanges.registry import rules_of
 from farm.exchanges.streams import REST_ROUTE
 from farm.pipeline import Environment, Lane, Settings
 from farm.pipeline.lane import SessionOptions, make_lane
 from farm.pipeline.venues import MARGIN, ROTATE_AT, Venues
+from farm.storage.quarantine import QuarantineStore
 from farm.types import Exchange, Market
 
 NOWHERE = Endpoints(ws="ws://127.0.0.1:9", rest="http://127.0.0.1:9")
@@ -26,13 +32,23 @@ def collector(
     return CollectorConfig(exchange, market, ["BTCUSDT"], endpoints=endpoints, **more)
 
 
-def lane(config: CollectorConfig) -> Lane:
-    name = f"{config.rules.key}#1"
-    return make_lane(name, config.rules, [], Settings(), SessionOptions(), Overflow.DROP_OLDEST)
+def lane(config: CollectorConfig, number: int = 1) -> Lane:
+    name = f"{config.rules.key}#{number}"
+    return make_lane(
+        name,
+        config.rules,
+        [],
+        Settings(),
+        SessionOptions(),
+        Overflow.DROP_OLDEST,
+        QuarantineStore(),
+    )
 
 
-async def source_of(venues: Venues, config: CollectorConfig, route: str = "") -> Any:
-    one = lane(config)
+async def source_of(
+    venues: Venues, config: CollectorConfig, route: str = "", number: int = 1
+) -> Any:
+    one = lane(config, number)
     await venues.connect(one, route, config, lambda _reason: None)
     return one.source
 
@@ -115,3 +131,45 @@ async def test_polled_feeds_have_a_poller_in_place_of_a_connection() -> None:
         assert isinstance(poller, PollActor)
         assert (poller._rules.every, poller._rules.path) == (7.0, "/fapi/v1/openInterest")
         assert isinstance(await source_of(venues, usdm, "public"), ConnectionActor)
+
+
+async def test_with_a_seed_the_ages_are_those_of_the_lanes_in_whatever_order_they_open() -> None:
+    async def ages(*numbers: int) -> dict[int, float]:
+        async with AsyncExitStack() as stack:
+            venues = Venues(Environment(seed=3), stack)
+            return {
+                number: (await source_of(venues, collector(), "", number))._rotate_after
+                for number in numbers
+            }
+
+    first = await ages(1, 2, 3)
+    assert await ages(3, 1, 2) == first
+    assert len(set(first.values())) == 3
+
+
+async def test_everything_connects_by_the_one_way_out() -> None:
+    tried: list[tuple[str, int]] = []
+
+    async def open_stream(host: str, port: int) -> trio.abc.Stream:
+        tried.append((host, port))
+        raise OSError("no way out")
+
+    environment = Environment(open_stream=open_stream)
+    async with AsyncExitStack() as stack:
+        venues = Venues(environment, stack)
+        client = await venues.client(collector())
+        with pytest.raises(RestError, match="no way out"):
+            await client.get("/")
+        with pytest.raises(ConnectionLost, match="no way out"):
+            await (await source_of(venues, collector())).run(Health(lambda: None))
+    assert tried == [("127.0.0.1", 9)] * 2
+
+
+async def test_snapshots_are_asked_for_again_by_the_seed() -> None:
+    async with AsyncExitStack() as stack:
+        pauses = []
+        for seed in (5, 5, 6):
+            venues = Venues(Environment(seed=seed), stack)
+            fetcher = (await wiring_of(venues, collector())).fetcher
+            pauses.append([fetcher._pause(feed, 3) for feed in ("a", "b", "a")])
+    assert pauses[0] == pauses[1] != pauses[2]
