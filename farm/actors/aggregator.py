@@ -22,10 +22,13 @@ _lose = lose_bundles("parser>aggregator")
 
 @attrs.define
 class _InHand:
-    """The bundle that is being processed: as it came and, from then on, merged and checked."""
+    """The bundle that is being processed, and how far it got, whatever crashes meanwhile: as it
+    came, merged and checked, as the books were given it, and as they gave it back."""
 
     given: Bundle
     merged: Bundle | None = None
+    begun: Bundle | None = None
+    done: Bundle | None = None
 
     def stands_for(self, bundle: Bundle) -> bool:
         """Whether `bundle` is what is left of this one, which was quarantined."""
@@ -65,28 +68,24 @@ class AggregatorActor:
     async def run(self, health: Health) -> None:
         """Aggregate until the mailbox ends."""
         health.ready()
-        inbox, serials = self._inbox.reader(), self._last_serials
-        redelivered = inbox.redelivers
-        async for bundle in inbox:
-            connection = bundle.origin.connection
-            if bundle.serial > serials.get(connection, -1):
-                await self._process(bundle, redelivered)
-                serials[connection] = bundle.serial
-            redelivered = False
+        serials = self._last_serials
+        with self._inbox.reader(self.name) as inbox:
+            async for bundle in inbox:
+                connection = bundle.origin.connection
+                if bundle.serial > serials.get(connection, -1):
+                    await self._process(bundle)
+                    serials[connection] = bundle.serial
 
-    async def _process(self, bundle: Bundle, redelivered: bool) -> None:
-        if redelivered:  # it was half done when the keeper crashed
-            self._more_gaps += self._keeper.interrupted(bundle.receive_time)
-        bundle = self._merged(bundle)
-        if self._more_gaps:
-            bundle = self._keeper.with_gaps(bundle, self._more_gaps)
-        bundle = self._keeper.take(bundle)
+    async def _process(self, bundle: Bundle) -> None:
+        hand = self._take_in_hand(bundle)
+        if hand.done is None:
+            hand.done = self._bring_up_to_date(hand)
         self._on_commands()
-        await self._publish(bundle)
+        await self._publish(hand.done)
         self._more_gaps = []
         self._in_hand = None
 
-    def _merged(self, bundle: Bundle) -> Bundle:
+    def _take_in_hand(self, bundle: Bundle) -> _InHand:
         """The bundle merged and checked, which is done once, however often it is delivered."""
         hand = self._in_hand
         if hand is not None and hand.stands_for(bundle):
@@ -100,7 +99,18 @@ class AggregatorActor:
             hand.merged = self._merge(bundle)
         if hand.merged.final:
             self._end_lane(bundle)
-        return hand.merged
+        return hand
+
+    def _bring_up_to_date(self, hand: _InHand) -> Bundle:
+        """Have the books take the bundle; once, unless they crashed in the middle of it."""
+        assert hand.merged is not None
+        if hand.begun is not None:
+            self._more_gaps += self._keeper.interrupted(hand.begun)
+        bundle = hand.merged
+        if self._more_gaps:
+            bundle = self._keeper.with_gaps(bundle, self._more_gaps)
+        hand.begun = bundle
+        return self._keeper.take(bundle)
 
     def _merge(self, bundle: Bundle) -> Bundle:
         lane = bundle.origin.connection

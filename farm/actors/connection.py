@@ -37,7 +37,7 @@ from farm.exchanges.session import (
     SnapshotReply,
     Tick,
 )
-from farm.exchanges.streams import Stream
+from farm.exchanges.streams import REST_ROUTE, Stream
 from farm.net.budget import Budget
 from farm.net.websocket import OpenStream, WebSocket, WebSocketOptions, open_websocket
 from farm.types import Nanoseconds
@@ -268,9 +268,14 @@ class ConnectionActor:
 def is_droppable(item: Input) -> bool:
     """Frames may be dropped, with a record; what tells of the connection itself may not.
 
-    Ticks may too, for the next one says it again: else they gather while nobody reads.
+    Ticks may too, for the next one says it again: else they gather while nobody reads. So do the
+    answers of feeds that are polled, which are their frames.
     """
-    return isinstance(item, Frames | Tick)
+    return isinstance(item, Frames | Tick) or _is_polled(item)
+
+
+def _is_polled(item: Input) -> bool:
+    return isinstance(item, SnapshotReply) and item.stream.route == REST_ROUTE
 
 
 def lose_inputs(loss: Input | None, item: Input, quarantined: bool) -> Input:
@@ -279,7 +284,7 @@ def lose_inputs(loss: Input | None, item: Input, quarantined: bool) -> Input:
     if isinstance(item, Lost):
         frames, start, end = item.frames, item.start, item.end
     else:
-        frames = len(item.frames) if isinstance(item, Frames) else 0
+        frames = len(item.frames) if isinstance(item, Frames) else int(_is_polled(item))
         start = end = item.time
     if isinstance(loss, Lost):
         frames += loss.frames

@@ -14,7 +14,7 @@ import attrs
 from farm.actors.mailbox import Mailbox
 from farm.batch import Batch
 from farm.bundle import Bundle, UnparsedFrame
-from farm.entities import Event
+from farm.entities import BookUpdate, Event
 from farm.monitor.feeds import FeedCounters
 from farm.types import Exchange, Market, Symbol
 
@@ -23,12 +23,14 @@ __all__ = ["Filter", "Hub", "Outlet"]
 
 @attrs.frozen
 class Filter:
-    """Which events a subscriber wants; None means all."""
+    """Which events a subscriber wants; None means all. ``books``: of the updates of books those
+    from these markets, of this depth."""
 
     kinds: frozenset[type[Event]]
     symbols: frozenset[Symbol] | None = None
     exchange: Exchange | None = None
     market: Market | None = None
+    books: frozenset[tuple[Exchange, Market, int | None]] | None = None
 
     def apply(self, bundle: Bundle) -> list[Batch[Any]]:
         """The wanted part of a bundle; batches that are wanted whole are shared, not copied."""
@@ -36,14 +38,17 @@ class Filter:
         if self.exchange not in (None, origin.exchange) or self.market not in (None, origin.market):
             return []
         wanted = [batch for batch in bundle.batches if batch.kind in self.kinds]
-        if self.symbols is None:
+        if self.symbols is None and self.books is None:
             return wanted
-        parts = [self._of_symbols(batch, self.symbols) for batch in wanted]
+        parts = [self._part(batch) for batch in wanted]
         return [part for part in parts if len(part)]
 
-    @staticmethod
-    def _of_symbols(batch: Batch[Any], symbols: frozenset[Symbol]) -> Batch[Any]:
-        rows = [row for row in batch.rows if row.symbol in symbols]
+    def _part(self, batch: Batch[Any]) -> Batch[Any]:
+        symbols, books, rows = self.symbols, self.books, batch.rows
+        if symbols is not None:
+            rows = [row for row in rows if row.symbol in symbols]
+        if books is not None and batch.kind is BookUpdate:
+            rows = [row for row in rows if (row.exchange, row.market, row.depth) in books]
         if len(rows) == len(batch.rows):
             return batch
         origin = batch.origins[0][0]

@@ -2,9 +2,9 @@
 
 The pipeline owns both ends, so an actor that crashes and comes back finds its mailbox as it was:
 
-* Asking for the next item acknowledges the last. An item that was not acknowledged, because its
-  reader crashed on it, is delivered once more; if that fails too it is *quarantined*: kept in
-  ``quarantined``, and a loss is delivered in its place.
+* Asking for the next item acknowledges the last. An item on which its reader crashed is delivered
+  once more; after a second crash it is *quarantined*, and a loss delivered in its place: see
+  :mod:`farm.actors.delivery`.
 * The bound is in items and in bytes. What happens beyond it is the edge's policy: ``block`` lets
   the sender wait (only where nothing upstream can starve), ``drop_oldest`` makes room.
 * Nothing is dropped in silence. Dropped items are folded into a loss, an item made by `lose`, that
@@ -14,23 +14,17 @@ The pipeline owns both ends, so an actor that crashes and comes back finds its m
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import Generic, Protocol, TypeVar
+from typing import TypeVar
 
-import attrs
 import trio
+
+from farm.actors.delivery import Delivery, Quarantined, Reader, Weighty
 
 __all__ = ["Mailbox", "Overflow", "Quarantined", "Reader", "Weighty"]
 
 _CONTROL_ROOM = 10_000  # items that take no room: a few for each epoch of a connection
-
-
-class Weighty(Protocol):
-    """What a mailbox carries: anything that knows about how many bytes it holds."""
-
-    @property
-    def nbytes(self) -> int: ...
 
 
 T = TypeVar("T", bound=Weighty)
@@ -43,15 +37,7 @@ class Overflow(Enum):
     DROP_OLDEST = "drop_oldest"
 
 
-@attrs.frozen
-class Quarantined(Generic[T]):
-    """An item on which its reader crashed twice."""
-
-    mailbox: str
-    item: T
-
-
-class Mailbox(Generic[T]):
+class Mailbox(Delivery[T]):
     """A queue from one actor to another.
 
     `lose` folds an item that is lost into the loss before it, if there is one: (loss, item,
@@ -69,11 +55,10 @@ class Mailbox(Generic[T]):
         max_items: int = 100_000,
         overflow: Overflow = Overflow.DROP_OLDEST,
         droppable: Callable[[T], bool] = lambda _item: True,
+        on_quarantine: Callable[[Quarantined[T]], None] = lambda _kept: None,
     ) -> None:
-        self.name = name
+        super().__init__(name, lose, on_quarantine)
         self.nbytes = self.offered = self.taken = self.dropped = 0
-        self.quarantined: list[Quarantined[T]] = []
-        self._lose = lose
         self._max_bytes = max_bytes
         self._max_items = max_items
         self._overflow = overflow
@@ -84,8 +69,6 @@ class Mailbox(Generic[T]):
         # (True), and control items among them (False).
         self._head: deque[tuple[T, bool]] = deque()
         self._growing: T | None = None  # the loss at the end of the head, still growing
-        self._held: T | None = None  # delivered and not acknowledged
-        self._held_before = False  # so it was by a reader that crashed
         self._room = trio.Event()
         self._closed = False
 
@@ -132,19 +115,31 @@ class Mailbox(Generic[T]):
         self._sender.close()
         self._room.set()
 
-    def reader(self) -> Reader[T]:
-        """The reading end, for one reader at a time. What a crashed reader held comes first.
+    def drain(self) -> T | None:
+        """Take all that waits, and what is held, folded into one loss; None where there is nothing.
 
-        An item that two readers crashed on is quarantined here, and a loss put in its place.
+        For the end, when no reader will come any more: what had to wait counts as dropped.
         """
-        if self._held is not None:
-            if self._held_before:
-                self.quarantined.append(Quarantined(self.name, self._held))
-                self._head.appendleft((self._lose(None, self._held, True), True))
-                self._held, self._held_before = None, False
-            else:
-                self._held_before = True
-        return Reader(self)
+        held, loss = self._let_go(), None
+        if held is not None:
+            loss = self._lose(None, held, False)
+        for item, dropped in self._take_all():
+            loss = self._lose(loss, item, False)
+            self.dropped += dropped
+        return loss
+
+    def _take_all(self) -> Iterator[tuple[T, int]]:
+        """Everything that waits, in order, and what each counts in the accounts."""
+        while self._receiver.statistics().current_buffer_used:
+            self._head.append((self._pull(), False))
+        for item, is_loss in self._head:
+            yield item, not is_loss
+        self._head.clear()
+        self._growing = None
+        self._make_room()
+
+    def _put_first(self, loss: T) -> None:
+        self._head.appendleft((loss, True))
 
     def _full(self, item: T) -> bool:
         if not self._waiting or not self._droppable(item):
@@ -153,9 +148,7 @@ class Mailbox(Generic[T]):
 
     def _drop_oldest(self) -> None:
         """Move the oldest item to the head: folded into a loss, or as it is if it must stay."""
-        item = self._receiver.receive_nowait()
-        self._waiting -= 1
-        self.nbytes -= item.nbytes
+        item = self._pull()
         if not self._droppable(item):
             self._head.append((item, False))
             self._growing = None
@@ -173,10 +166,21 @@ class Mailbox(Generic[T]):
         never get an item.
         """
         if self._receiver.statistics().current_buffer_used:
-            item = self._receiver.receive_nowait()
-            self._waiting -= 1
-            self.nbytes -= item.nbytes
-            self._head.append((item, False))
+            self._head.append((self._pull(), False))
+
+    def _pull(self) -> T:
+        """The oldest item out of the channel."""
+        return self._left(self._receiver.receive_nowait())
+
+    def _left(self, item: T) -> T:
+        """This item is in the channel no more."""
+        self._waiting -= 1
+        self.nbytes -= item.nbytes
+        return item
+
+    def _make_room(self) -> None:
+        self._room.set()
+        self._room = trio.Event()
 
     async def _take(self) -> T:
         """The next item or loss; cancelled, nothing is taken."""
@@ -189,50 +193,8 @@ class Mailbox(Generic[T]):
             if is_loss and not self._head:
                 self._keep_oldest()
             return item
-        item = await self._receiver.receive()
-        self._waiting -= 1
-        self.nbytes -= item.nbytes
+        item = self._left(await self._receiver.receive())
         self.taken += 1
         # A loss in the head by now is of items that came after this one: it may grow further.
-        self._room.set()
-        self._room = trio.Event()
+        self._make_room()
         return item
-
-
-class Reader(Generic[T]):
-    """The reading end of a mailbox: ``async for item in reader``, or :meth:`next`."""
-
-    def __init__(self, mailbox: Mailbox[T]) -> None:
-        self._mailbox = mailbox
-        self._redeliver = mailbox._held is not None  # noqa: SLF001 (one piece with its mailbox)
-
-    @property
-    def redelivers(self) -> bool:
-        """Whether the first item is one that an earlier reader crashed on."""
-        return self._redeliver
-
-    def __aiter__(self) -> Reader[T]:
-        return self
-
-    async def __anext__(self) -> T:
-        try:
-            return await self.next()
-        except trio.EndOfChannel:
-            raise StopAsyncIteration from None
-
-    async def next(self) -> T:
-        """Acknowledge the last item and wait for the next; trio.EndOfChannel after the last."""
-        mailbox = self._mailbox
-        if self._redeliver:
-            await trio.lowlevel.checkpoint()
-            self._redeliver = False
-            assert mailbox._held is not None  # noqa: SLF001
-            return mailbox._held  # noqa: SLF001
-        self.acknowledge()
-        mailbox._held = await mailbox._take()  # noqa: SLF001
-        return mailbox._held  # noqa: SLF001
-
-    def acknowledge(self) -> None:
-        """The last item is done with: a crash from here on does not bring it back."""
-        mailbox = self._mailbox
-        mailbox._held, mailbox._held_before = None, False  # noqa: SLF001

@@ -39,9 +39,10 @@ class ParserActor:
         """Parse until the mailbox ends."""
         health.ready()
         handle, send, on_commands = self._session.handle, self._outbox.send, self._on_commands
-        async for item in self._inbox.reader():
-            bundle = handle(item)
-            on_commands()
-            if bundle is not None:
-                await send(bundle)
+        with self._inbox.reader(self.name) as inbox:
+            async for item in inbox:
+                bundle = handle(item)
+                on_commands()
+                if bundle is not None:
+                    await send(bundle)
         self._on_end()

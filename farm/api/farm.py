@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -12,6 +12,8 @@ from typing import Any, TypeVar, overload
 import trio
 
 from farm.actors.hub import Filter
+from farm.actors.lifecycle import ROOM, LifecycleEvents
+from farm.api.conflatable import WHOLE_BOOKS, see_conflatable
 from farm.api.stats import FarmStats, collect_stats
 from farm.api.subscription import Subscription
 from farm.books.sync import BookSync
@@ -61,6 +63,7 @@ class Farm:
         exchange: Exchange | str | None = ...,
         market: Market | str | None = ...,
         max_bytes: int | None = ...,
+        conflate: bool = ...,
     ) -> Subscription[E1]: ...
     @overload
     def subscribe(
@@ -73,6 +76,7 @@ class Farm:
         exchange: Exchange | str | None = ...,
         market: Market | str | None = ...,
         max_bytes: int | None = ...,
+        conflate: bool = ...,
     ) -> Subscription[E1 | E2]: ...
     @overload
     def subscribe(
@@ -82,6 +86,7 @@ class Farm:
         exchange: Exchange | str | None = ...,
         market: Market | str | None = ...,
         max_bytes: int | None = ...,
+        conflate: bool = ...,
     ) -> Subscription[Any]: ...
     def subscribe(
         self,
@@ -90,6 +95,7 @@ class Farm:
         exchange: Exchange | str | None = None,
         market: Market | str | None = None,
         max_bytes: int | None = None,
+        conflate: bool = False,
     ) -> Subscription[Any]:
         """Batches of these kinds, of all symbols or of some, to be opened by ``async with``::
 
@@ -101,9 +107,13 @@ class Farm:
         ``subscriber_bytes``); beyond it the oldest batches become gaps: see
         :class:`~farm.api.subscription.Subscription`.
 
+        With `conflate` the queue holds the latest row of each feed instead, a newer one taking its
+        place: for kinds of which each message is the newest state (quotes, tickers, mark prices,
+        open interest, books that come whole), whose reader wants that and not the way to it.
+
         TypeError for no kinds, or what is none; UnknownFeed where no configured stream gives such a
         kind; UnknownSymbol; AmbiguousSymbol where a symbol is collected on several markets and
-        neither `exchange` nor `market` say which.
+        neither `exchange` nor `market` say which; ValueError for what can't be conflated.
         """
         self._see_open()
         where = _enum(Exchange, exchange), _enum(Market, market)
@@ -115,12 +125,20 @@ class Farm:
             self._market_of(symbol, where)
         for kind in wanted - _ALWAYS:
             self._see_collected(kind, names, where)
+        books = None
+        if conflate:
+            if max_bytes is not None:
+                raise ValueError("max_bytes has no meaning with conflate: one row a feed waits")
+            streams = [s for name in names or {None} for s in self._streams(name, *where)]
+            see_conflatable(wanted, streams)
+            books = WHOLE_BOOKS  # also of what is added later
         self._names += 1
         return Subscription(
             self._pipeline,
-            Filter(wanted, names if symbols is not None else None, *where),
+            Filter(wanted, names if symbols is not None else None, *where, books),
             f"subscriber {self._names}",
             self._subscriber_bytes if max_bytes is None else max_bytes,
+            conflate=conflate,
         )
 
     def book(
@@ -239,6 +257,18 @@ class Farm:
     def stats(self) -> FarmStats:
         """What every feed and connection did until now."""
         return collect_stats(self._pipeline)
+
+    def lifecycle(self, room: int = ROOM) -> AbstractContextManager[LifecycleEvents]:
+        """What happens to the farm's actors from now on, to be opened by ``with``::
+
+            with farm.lifecycle() as events:
+                async for event in events:
+                    print(event.actor, event.what.value, event.error)
+
+        At most `room` events wait for a reader; of more the oldest are dropped, and ``missed``
+        counts them. It ends when the farm does.
+        """
+        return self._pipeline.events(room)
 
     async def wait(self) -> None:
         """Wait until the farm has ended."""

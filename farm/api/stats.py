@@ -208,9 +208,9 @@ def _totals(pipeline: Pipeline) -> Totals:
     feeds, lines = pipeline.feeds.feeds.values(), pipeline.lines
     past = _past(pipeline)
     quarantined = sum(
-        len(line.bundles.quarantined) + sum(len(lane.inputs.quarantined) for lane in line.lanes)
+        line.bundles.quarantine_count + sum(lane.inputs.quarantine_count for lane in line.lanes)
         for line in lines
-    ) + sum(len(mailbox.quarantined) for _, mailbox in pipeline.hub.stores)
+    ) + sum(mailbox.quarantine_count for _, mailbox in pipeline.hub.stores)
     malformed = pipeline.unparsed.malformed
     # The first connection of a lane, and those that take over live, are no reconnects.
     reconnects = sum(max(0, lane.counters.connects - 1) for line in lines for lane in line.lanes)

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import attrs
 import trio
 
+from farm.actors.conflate import ConflatingMailbox
 from farm.actors.hub import Filter, Outlet
 from farm.actors.mailbox import Mailbox, Reader
 from farm.batch import Batch
@@ -24,26 +25,38 @@ class Subscription(Generic[E]):
 
     It ends when the farm does. What its reader is too slow for is dropped, oldest first, and
     becomes gaps: delivered in their place where :class:`~farm.entities.Gap` was subscribed, and
-    always kept in ``gaps``, one a feed and edge. Nobody else loses anything by it.
+    always kept in ``gaps``, one a feed and edge. Nobody else loses anything by it. Conflated, the
+    latest row of each feed waits for it, and what that replaced is such a loss.
     """
 
-    def __init__(self, pipeline: Pipeline, wanted: Filter, name: str, max_bytes: int) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        wanted: Filter,
+        name: str,
+        max_bytes: int,
+        *,
+        conflate: bool = False,
+    ) -> None:
         self.gaps: list[Gap] = []
         self._pipeline = pipeline
         self._wanted = wanted
         self._mailbox: Mailbox[Batch[Any]] = pipeline.subscriber_mailbox(name, max_bytes)
+        if conflate:
+            self._mailbox = ConflatingMailbox(self._mailbox.name)
         self._reader: Reader[Batch[Any]] | None = None
         self._outlet: Outlet | None = None
 
     @property
     def dropped(self) -> int:
-        """Batches dropped because the reader was too slow."""
+        """Batches dropped because the reader was too slow; conflated, rows that were replaced."""
         return self._mailbox.dropped
 
     async def __aenter__(self) -> Subscription[E]:
         if self._outlet is not None:
             raise RuntimeError("a subscription can be opened once")
         self._outlet = self._pipeline.subscribe(self._wanted, self._mailbox)
+        # Its reader is told of no crash: nobody reads this mailbox after it.
         self._reader = self._mailbox.reader()
         return self
 

@@ -13,7 +13,7 @@ from farm.bundle import Bundle
 from farm.entities import BookUpdate, Gap, Quote
 from farm.exchanges.outages import stream_gap
 from farm.exchanges.streams import Stream
-from farm.types import DataType, GapCause, Nanoseconds, NumberMode, Symbol
+from farm.types import DataType, GapCause, NumberMode, Symbol
 
 __all__ = ["BookKeeper"]
 
@@ -78,10 +78,11 @@ class BookKeeper:
             self._drop(feed)
         return self._settle(bundle)
 
-    def interrupted(self, time: Nanoseconds) -> list[Gap]:
-        """The keeper crashed in mid-bundle: no book can be trusted; the gaps that record it."""
-        gaps = []
-        for book in self._books.values():
+    def interrupted(self, bundle: Bundle) -> list[Gap]:
+        """The keeper crashed in the middle of this bundle: no book that it is about can be trusted
+        any more; the gaps that record it."""
+        gaps, time = [], bundle.receive_time
+        for book in self._touched(bundle):
             book.lost(time)
             self._note(book)
             gaps.append(
@@ -96,6 +97,28 @@ class BookKeeper:
                 )
             )
         return gaps
+
+    def _touched(self, bundle: Bundle) -> list[BookSync]:
+        """The books that this bundle may change."""
+        feeds = {*bundle.asked, *bundle.dropped, *(bundle.down or ())}
+        keys: set[Key] = set()
+        quoted: set[Symbol] = set()
+        for batch in bundle.batches:
+            if batch.kind is Gap:
+                feeds |= {gap.feed for gap in batch.rows}
+            elif batch.kind is BookUpdate:
+                keys |= {(update.symbol, update.depth) for update in batch.rows}
+            elif batch.kind is Quote:
+                quoted |= {quote.symbol for quote in batch.rows}
+        all_end = bundle.ended is not None and bundle.down is None
+        return [
+            book
+            for key, book in self._books.items()
+            if all_end
+            or key in keys
+            or book.stream.feed in feeds
+            or (key[0] in quoted and book.shares_quote_ids)
+        ]
 
     # ----------------------------------------------------------------------------- which are kept
     def learn(self) -> None:

@@ -6,7 +6,9 @@ connection takes over from another.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from functools import partial
 
 import attrs
 import trio
@@ -15,15 +17,18 @@ from farm.actors.connection import ConnectionActor, ConnectionCounters, is_dropp
 from farm.actors.mailbox import Mailbox, Overflow
 from farm.actors.parser import ParserActor
 from farm.actors.poll import PollActor
-from farm.actors.supervisor import Lifecycle, LifecycleEvent
+from farm.actors.supervisor import Child, Lifecycle, LifecycleEvent
+from farm.batch import Origin
 from farm.bundle import Bundle
 from farm.exchanges.core import CoreSession
 from farm.exchanges.registry import make_session
 from farm.exchanges.rules import MarketRules
-from farm.exchanges.session import Command, Input, StreamState
+from farm.exchanges.session import Command, Finished, Input, Lost, StreamState
 from farm.exchanges.streams import Stream
+from farm.pipeline.endings import last_words, words_without_core
 from farm.pipeline.environment import Settings
-from farm.types import CollectorStatus
+from farm.storage.quarantine import QuarantineStore
+from farm.types import CollectorStatus, Nanoseconds, NumberMode
 
 __all__ = ["Lane", "SessionOptions", "make_lane"]
 
@@ -31,9 +36,11 @@ COMMAND_ROOM = 10_000  # commands waiting for a connection: a few for each strea
 
 _STATUS = {
     Lifecycle.STARTED: CollectorStatus.CONNECTING,
+    Lifecycle.RESTARTED: CollectorStatus.CONNECTING,
     Lifecycle.HEALTHY: CollectorStatus.RUNNING,
     Lifecycle.WEATHER: CollectorStatus.BACKING_OFF,
     Lifecycle.CRASHED: CollectorStatus.BACKING_OFF,
+    Lifecycle.RETURNED: CollectorStatus.BACKING_OFF,
     Lifecycle.PARKED: CollectorStatus.PARKED,
     Lifecycle.STOPPED: CollectorStatus.STOPPED,
 }
@@ -53,10 +60,11 @@ class SessionOptions:
 class Lane:
     """One connection's state: what outlives its actors' crashes.
 
-    ``source`` is None where a recording takes its place; ``counters`` are of either. ``scope``
-    ends the source and ``stopped`` is set when it has ended; ``finished``: nothing more is put into
-    its mailbox; ``ended`` is set when its parser has parsed everything; ``retiring``: it is being
-    let go. ``failures`` counts ends by weather, ``crashes`` those of its actors.
+    ``source`` is None where a recording takes its place; ``counters`` are of either.
+    ``source_child`` and ``parser_child`` are the actors under supervision. ``finished``: nothing
+    more is put into its mailbox; ``ended`` is set when its parser has parsed everything, or what it
+    has not was given up; ``unsent``: what is to be said of that; ``retiring``: it is being let go.
+    ``failures`` counts ends by weather, ``crashes`` those of its actors.
     """
 
     name: str
@@ -64,11 +72,13 @@ class Lane:
     inputs: Mailbox[Input]
     commands: trio.MemorySendChannel[Command]
     executed: trio.MemoryReceiveChannel[Command]
+    numbers: NumberMode = NumberMode.FLOAT
     source: ConnectionActor | PollActor | None = None
+    source_child: Child | None = None
+    parser_child: Child | None = None
     counters: ConnectionCounters = attrs.field(factory=ConnectionCounters)
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    stopped: trio.Event = attrs.field(factory=trio.Event)
     ended: trio.Event = attrs.field(factory=trio.Event)
+    unsent: deque[Bundle] = attrs.field(factory=deque)
     finished: bool = False
     retiring: bool = False
     status: CollectorStatus = CollectorStatus.STARTING
@@ -114,6 +124,27 @@ class Lane:
         for stream in self.session.statuses.values():
             stream.state = StreamState.DOWN
 
+    def finish(self, now: Nanoseconds) -> None:
+        """Nothing more comes from its source: its parser ends when it has parsed what waits."""
+        if not self.finished:
+            self.finished = True
+            self.inputs.put(Finished(now))
+            self.inputs.close()
+
+    def give_up(self, now: Nanoseconds) -> None:
+        """Its parser has ended: what it has not parsed never will be, and ``unsent`` says so."""
+        if not self.ended.is_set():
+            self.ended.set()
+            loss = self.inputs.drain()
+            assert loss is None or isinstance(loss, Lost)
+            if self.parser_child is None or not self.parser_child.given_up:
+                self.unsent += last_words(self.session, loss, now)
+                return
+            rules, epoch = self.session.rules, 0 if loss is None else loss.epoch
+            origin = Origin(rules.exchange, rules.market, self.name, epoch)
+            statuses = self.session.statuses.values()
+            self.unsent.append(words_without_core(statuses, loss, origin, self.numbers, now))
+
     def pass_commands(self) -> None:
         """Hand on what the protocol core asks for; a recording has nobody to do it."""
         for command in self.session.take_commands():
@@ -128,8 +159,10 @@ def make_lane(
     settings: Settings,
     options: SessionOptions,
     overflow: Overflow,
+    quarantine: QuarantineStore,
 ) -> Lane:
-    """A lane for `streams`, with its mailbox; `name` has no blank in it."""
+    """A lane for `streams`, with its mailbox; `name` has no blank in it. What crashes its parser
+    twice goes into `quarantine`."""
     session = make_session(
         rules,
         streams,
@@ -146,5 +179,10 @@ def make_lane(
         droppable=is_droppable,
         max_bytes=settings.mailbox_bytes,
         overflow=overflow,
+        on_quarantine=partial(
+            quarantine.add,
+            origin=Origin(rules.exchange, rules.market, name, 0),
+            microseconds=options.microseconds,
+        ),
     )
-    return Lane(name, session, inputs, commands, executed)
+    return Lane(name, session, inputs, commands, executed, settings.numbers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import count as count_up
 
@@ -12,17 +12,21 @@ import trio
 from farm.actors.aggregator import AggregatorActor
 from farm.actors.losses import lose_bundles
 from farm.actors.mailbox import Mailbox, Overflow
-from farm.actors.supervisor import Lifecycle, LifecycleEvent
+from farm.actors.supervisor import Child, Lifecycle, LifecycleEvent
+from farm.batch import Origin
 from farm.books.keeper import BookKeeper
 from farm.bundle import Bundle
 from farm.config import CollectorConfig
 from farm.exchanges.continuity import TradeContinuity
 from farm.exchanges.lanes.merger import LaneMerger
 from farm.exchanges.rules import MarketRules
-from farm.exchanges.session import Input, StreamStatus
+from farm.exchanges.session import LAST_SERIAL, Input, StreamStatus
 from farm.exchanges.streams import Stream
+from farm.pipeline.endings import as_lost, last_bundles
 from farm.pipeline.environment import Settings
 from farm.pipeline.lane import Lane, SessionOptions, make_lane
+from farm.storage.quarantine import QuarantineStore
+from farm.types import Nanoseconds
 
 __all__ = ["Line", "PastLanes", "make_line"]
 
@@ -43,7 +47,7 @@ class PastLanes:
         """This lane of a market is gone."""
         self.frames += lane.counters.frames
         self.reconnects += max(0, lane.counters.connects - 1)
-        self.quarantined += len(lane.inputs.quarantined)
+        self.quarantined += lane.inputs.quarantine_count
         for value, count in lane.session.unknown_values.items():
             self.unknown_values[f"{market} {value}"] += count
         for stream, count in lane.session.foreign.items():
@@ -65,7 +69,10 @@ class Line:
 
     ``planned`` are the streams by name, empty where a recording tells what there is; ``collector``
     and ``route`` say where they are collected. ``rotation`` is held while one connection takes over
-    from another. With ``closing`` set the line ends when its lanes have.
+    from another. ``full``: it takes no more streams, for it is about to be closed. With ``closing``
+    set the line ends when its lanes have. ``in_hand`` is being published by the aggregator, and
+    ``unsent`` is to be published in its place when it has ended. What crashes an actor twice is
+    kept in ``quarantine``.
     """
 
     name: str
@@ -74,13 +81,18 @@ class Line:
     options: SessionOptions
     overflow: Overflow
     bundles: Mailbox[Bundle]
+    quarantine: QuarantineStore
     lanes: list[Lane] = attrs.field(factory=list)
     past: PastLanes = attrs.field(factory=PastLanes)
     collector: CollectorConfig | None = None
     route: str = ""
     planned: dict[str, Stream] = attrs.field(factory=dict)
     rotation: trio.Lock = attrs.field(factory=trio.Lock)
+    full: bool = False
     closing: trio.Event = attrs.field(factory=trio.Event)
+    aggregator_child: Child | None = None
+    in_hand: Bundle | None = None
+    unsent: deque[Bundle] = attrs.field(factory=deque)
     keeper: BookKeeper = attrs.field(init=False)
     merger: LaneMerger = attrs.field(init=False)
     continuity: TradeContinuity = attrs.field(init=False)
@@ -103,7 +115,15 @@ class Line:
         number = next(self._numbers)
         name = self.name if number == 1 else f"{self.name}~{number}"
         streams = list(self.planned.values())
-        lane = make_lane(name, self.rules, streams, self.settings, self.options, self.overflow)
+        lane = make_lane(
+            name,
+            self.rules,
+            streams,
+            self.settings,
+            self.options,
+            self.overflow,
+            self.quarantine,
+        )
         self.lanes.append(lane)
         self.merger.add(name)
         return lane
@@ -119,12 +139,55 @@ class Line:
             if lane.source is not None and not lane.finished:
                 lane.source.put(make_input())
 
-    async def close_when_ended(self) -> None:
+    async def end_lane(self, lane: Lane, now: Callable[[], Nanoseconds]) -> None:
+        """Wait until the parser of a lane has ended; what it did not parse is passed on as lost."""
+        if lane.parser_child is not None:
+            await lane.parser_child.wait()
+        lane.give_up(now())
+        while lane.unsent:
+            await self.bundles.send(lane.unsent[0])
+            lane.unsent.popleft()
+
+    async def close_when_ended(self, now: Callable[[], Nanoseconds]) -> None:
         """When the line is closing, let its end follow that of its lanes."""
         await self.closing.wait()
         for lane in list(self.lanes):
-            await lane.ended.wait()
+            await self.end_lane(lane, now)
         self.bundles.close()
+
+    async def publish_rest(
+        self, publish: Callable[[Bundle], Awaitable[None]], now: Callable[[], Nanoseconds]
+    ) -> None:
+        """The aggregator has ended: publish what it has not, as lost, and what it held back."""
+        self.unsent += self._rest(now())
+        while self.unsent:
+            await publish(self.unsent[0])
+            self.unsent.popleft()
+
+    def _rest(self, now: Nanoseconds) -> list[Bundle]:
+        child = self.aggregator_child
+        if child is not None and child.finished:
+            return []
+        said: list[Bundle] = []
+        if self.in_hand is not None:  # it was cancelled in publishing this, which is all processed
+            said.append(self.in_hand)
+            self.in_hand = None
+            with self.bundles.reader() as reader:
+                reader.acknowledge()
+        loss = self.bundles.drain()
+        given = [] if loss is None else [as_lost(loss)]
+        for lane in self.lanes:
+            lane.give_up(now)
+            given += lane.unsent
+            lane.unsent.clear()
+        if child is not None and child.given_up:
+            return said + given  # what keeps the state of the line may be what crashed
+        ended = {bundle.origin.connection for bundle in given if bundle.final}
+        for name in self.merger.lanes:
+            if name not in ended:  # its last bundle is among what is lost
+                origin = Origin(self.rules.exchange, self.rules.market, name, 0)
+                given.append(Bundle(origin, LAST_SERIAL, now, final=True))
+        return said + last_bundles(given, self.merger, self.continuity, self.keeper, now)
 
     def streams(self) -> list[Stream]:
         """What the line carries."""
@@ -144,13 +207,23 @@ class Line:
     # ------------------------------------------------------------------------------------- actors
     def aggregator(self, publish: Callable[[Bundle], Awaitable[None]]) -> AggregatorActor:
         """The stage behind the parsers."""
+
+        async def publish_held(bundle: Bundle) -> None:
+            self.in_hand = bundle
+            try:
+                await publish(bundle)
+            except Exception:
+                self.in_hand = None  # it comes again, or is quarantined
+                raise
+            self.in_hand = None
+
         return AggregatorActor(
             f"{self.name} aggregator",
             self.keeper,
             self.merger,
             self.continuity,
             self.bundles,
-            publish,
+            publish_held,
             self.pass_commands,
         )
 
@@ -196,6 +269,7 @@ def make_line(
     settings: Settings,
     options: SessionOptions,
     overflow: Overflow,
+    quarantine: QuarantineStore,
     streams: Sequence[Stream] = (),
 ) -> Line:
     """A line for `streams`, without lanes yet; `overflow` is the policy between connection and
@@ -212,5 +286,7 @@ def make_line(
             lose=lose_bundles("parser>aggregator"),
             max_bytes=settings.mailbox_bytes,
             overflow=Overflow.BLOCK,  # what waits is the parser, and frames queue before it
+            on_quarantine=quarantine.add,
         ),
+        quarantine=quarantine,
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from itertools import count
 
 import trio
 
 from farm.actors.instruments import LEAST_PAUSE, InstrumentWatcher
-from farm.actors.supervisor import Supervisor
+from farm.actors.supervisor import Health, Supervisor
 from farm.batch import Batch, Origin
 from farm.bundle import Bundle
 from farm.config import InstrumentsConfig
@@ -22,7 +22,7 @@ from farm.pipeline.roster import Roster
 from farm.pipeline.venues import Venues
 from farm.types import Symbol
 
-__all__ = ["Listings"]
+__all__ = ["Listings", "NewsActor"]
 
 log = logging.getLogger("farm.pipeline")
 
@@ -40,17 +40,17 @@ class Listings:
         config: InstrumentsConfig,
         settings: Settings,
         environment: Environment,
-        supervisor: Supervisor,
         rosters: Sequence[Roster],
     ) -> None:
         self._config = config
         self._settings = settings
         self._environment = environment
-        self._supervisor = supervisor
         self._rosters = rosters
         self._watchers: dict[tuple[str, str | None], InstrumentWatcher] = {}
         self._coins: dict[tuple[str, str | None], list[dict[str, str]]] = {}
-        self._nursery: trio.Nursery | None = None
+        self._connections: Supervisor | None = None
+        self._changes: trio.Nursery | None = None
+        self._ending = False
         self._serial = count(1)
         self._news, self.news = trio.open_memory_channel[Bundle](NEWS_ROOM)
 
@@ -59,9 +59,10 @@ class Listings:
         """The watchers, one for each market and address."""
         return list(self._watchers.values())
 
-    async def open(self, nursery: trio.Nursery, venues: Venues) -> None:
-        """Start the watchers, and wait a while for their first listings."""
-        self._nursery = nursery
+    async def open(self, connections: Supervisor, changes: trio.Nursery, venues: Venues) -> None:
+        """Start the watchers, and wait a while for their first listings. What follows from a
+        change takes its time in `changes`."""
+        self._connections, self._changes = connections, changes
         if not self._config.check:
             return
         for roster in self._rosters:
@@ -72,6 +73,10 @@ class Listings:
         for (market, _), watcher in self._watchers.items():
             if not watcher.first.is_set():
                 log.warning("%s: no list of instruments yet; symbols are not checked", market)
+
+    def stop(self) -> None:
+        """Follow no change any more."""
+        self._ending = True
 
     def close(self) -> None:
         """Nothing more will be published."""
@@ -112,8 +117,8 @@ class Listings:
             run_sync=self._environment.run_sync,
         )
         self._watchers[key] = watcher
-        assert self._nursery is not None
-        self._nursery.start_soon(self._supervisor.run, watcher, name=watcher.name)
+        assert self._connections is not None
+        self._connections.add(watcher)
 
     async def prepare(self, roster: Roster, names: Sequence[str]) -> None:
         """Have what is to be added listed, where there is a list for each base coin: wait a while
@@ -147,9 +152,9 @@ class Listings:
     def _changed(self, key: tuple[str, str | None], changes: Changes) -> None:
         for roster in self._rosters_of(key):
             roster.listing = self._watchers[key].listing
-            if roster.started:
-                assert self._nursery is not None
-                self._nursery.start_soon(self._follow, roster, changes)
+            if roster.started and not self._ending:
+                assert self._changes is not None
+                self._changes.start_soon(self._follow, roster, changes)
 
     async def _follow(self, roster: Roster, changes: Changes) -> None:
         before = set(roster.symbols)
@@ -173,6 +178,31 @@ class Listings:
         )
         time = rows[-1].receive_time
         self._news.send_nowait(Bundle(origin, next(self._serial), time, [batch]))
+
+
+class NewsActor:
+    """Publishes what listings say, until they have ended."""
+
+    name = "instruments"
+
+    def __init__(
+        self, news: trio.MemoryReceiveChannel[Bundle], publish: Callable[[Bundle], Awaitable[None]]
+    ) -> None:
+        self._news = news
+        self._publish = publish
+        self._in_hand: Bundle | None = None
+
+    async def run(self, health: Health) -> None:
+        """Publish until the channel ends."""
+        health.ready()
+        while True:
+            if self._in_hand is None:
+                try:
+                    self._in_hand = await self._news.receive()
+                except trio.EndOfChannel:
+                    return
+            await self._publish(self._in_hand)
+            self._in_hand = None
 
 
 def _is_listed(params: dict[str, str], watcher: InstrumentWatcher) -> bool:

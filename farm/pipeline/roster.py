@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from farm.config import CollectorConfig, ConfigErrors
 from farm.config.rules import stream_faults
@@ -32,8 +32,8 @@ log = logging.getLogger("farm.pipeline")
 class Roster:
     """What one collector of a running farm collects; it can change while it runs.
 
-    `place` is the collector's path in the configuration, for messages; `others` tells what other
-    rosters collect, by feed, and who does. ``listing`` are the market's instruments, empty where
+    `place` is the collector's path in the configuration, for messages; `rosters` are those of all
+    collectors. ``listing`` are the market's instruments, empty where
     they are not known (yet, or by the user's choice). ``started``: what it collects was opened.
     """
 
@@ -43,7 +43,7 @@ class Roster:
         collector: CollectorConfig,
         sources: Sources,
         feeds: FeedCounters,
-        others: Callable[[Roster], Mapping[str, str]],
+        rosters: Sequence[Roster],
     ) -> None:
         self.collector = collector
         self.symbols: dict[Symbol, None] = {}
@@ -52,7 +52,7 @@ class Roster:
         self.lines: list[Line] = []
         self.started = False
         self.place = place
-        self._others = others
+        self._rosters = rosters
         self._delisted: set[Symbol] = set()
         self._sources = sources
         self._feeds = feeds
@@ -113,7 +113,7 @@ class Roster:
 
     async def _add_free(self, symbols: Iterable[Symbol]) -> None:
         """Collect those of which no other collector has anything: nobody is there to be told."""
-        taken = self._others(self)
+        taken = self._of_others()
         free = []
         for symbol in symbols:
             owners = sorted({taken[s.feed] for s in self._streams([symbol]) if s.feed in taken})
@@ -177,6 +177,16 @@ class Roster:
         self._drop({table.stream(s, spec).name for s in self.symbols for spec in gone}, "removed")
 
     # ------------------------------------------------------------------------------------ helpers
+    def _of_others(self) -> dict[str, str]:
+        """What the other rosters collect, by feed, and which of them does."""
+        return {
+            stream.feed: other.place
+            for other in self._rosters
+            if other is not self
+            for line in other.lines
+            for stream in line.planned.values()
+        }
+
     def _streams(self, symbols: Iterable[Symbol]) -> list[Stream]:
         table = self.collector.rules.streams
         return [table.stream(symbol, spec) for symbol in symbols for spec in self.specs]
@@ -188,7 +198,7 @@ class Roster:
 
     async def _open(self, streams: Iterable[Stream]) -> None:
         """Put streams on lines that have room, and open new ones for the rest."""
-        self.lines = [line for line in self.lines if not line.closing.is_set()]
+        self.lines = [line for line in self.lines if not line.full]
         existing = [list(line.planned.values()) for line in self.lines]
         planned = plan_connections(streams, self.collector.rules, existing)
         for line, added in zip(self.lines, planned, strict=False):
@@ -227,7 +237,7 @@ class Roster:
             raise ConfigErrors(faults)
 
     def _see_free(self, streams: Iterable[Stream]) -> None:
-        taken = self._others(self)
+        taken = self._of_others()
         for stream in streams:
             if (owner := taken.get(stream.feed)) is not None:
                 raise ConfigErrors(

@@ -1,47 +1,47 @@
-"""Running a farm: its stages in nested nurseries, which give the order of stopping.
+"""Running a farm: its stages under nested supervisors, which give the order of stopping.
 
 Sources end first, then what follows them, each stage with a grace period in which to let the rest
-flow out.
+flow out. What is left in a mailbox after that is published as lost, before the readers end.
 """
 
 from __future__ import annotations
 
-import logging
 import math
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import trio
 
 from farm.actors.hub import Filter, Hub, Outlet
+from farm.actors.lifecycle import ROOM
 from farm.actors.losses import lose_batches, lose_bundles
 from farm.actors.mailbox import Mailbox, Overflow
 from farm.actors.sink import SinkActor
-from farm.actors.supervisor import Escalation, LifecycleEvent, Policy, Supervisor
+from farm.actors.supervisor import LifecycleEvent, LifecycleEvents, LifecycleLog, Supervisor
 from farm.batch import Batch
 from farm.config import FarmConfig
 from farm.entities import Gap
-from farm.errors import ConnectionLost, StorageFailed
+from farm.errors import StorageFailed
 from farm.exchanges.registry import rules_of
 from farm.exchanges.session import Frames
 from farm.groups import raise_sole_leaf
 from farm.monitor.feeds import FeedCounters
 from farm.pipeline.environment import Environment, Settings
 from farm.pipeline.line import Line
-from farm.pipeline.listings import Listings
+from farm.pipeline.listings import Listings, NewsActor
 from farm.pipeline.roster import Roster
 from farm.pipeline.sources import Sources
+from farm.pipeline.stages import open_stage, publish_rest
 from farm.pipeline.venues import Venues
 from farm.storage.directory import open_data_directory
 from farm.storage.parquet import ParquetStore
+from farm.storage.quarantine import QuarantineStore
 from farm.storage.replay import Replay, ReplayedLine
 from farm.storage.unparsed import UnparsedStore
 from farm.types import CollectorStatus, Exchange, Market, Nanoseconds
 
 __all__ = ["Pipeline"]
-
-log = logging.getLogger("farm.pipeline")
 
 
 class Pipeline:
@@ -67,6 +67,7 @@ class Pipeline:
         self.hub = Hub(self.feeds, lambda frames: self.unparsed.add(frames))
         self.store: ParquetStore | None = None
         self.unparsed = UnparsedStore()
+        self.quarantine = QuarantineStore()
         self.replay = None if recording is None else Replay(*recording, self._open_replayed)
         self.finished = trio.Event()
         self.listings: Listings | None = None
@@ -77,7 +78,7 @@ class Pipeline:
         self._subscribers: dict[Outlet, Mailbox[Batch[Any]]] = {}
         self.sources: Sources | None = None
         self._source_scope: trio.CancelScope = trio.CancelScope()
-        self._supervisor = self._make_supervisor()
+        self._log = LifecycleLog()
 
     # ------------------------------------------------------------------------------ life and death
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -93,24 +94,23 @@ class Pipeline:
             raise_sole_leaf(group)
         finally:
             self._ended_at = self.now()
+            self._log.close()
             self.finished.set()
 
     async def _run(self, stack: AsyncExitStack, task_status: trio.TaskStatus[None]) -> None:
-        failure: Exception | None = None
         sink = self._open_stores(stack)
-        async with trio.open_nursery() as outer:
-            outer.start_soon(self._supervisor.run, sink)
+        async with self._stage() as sinks:
+            child = sinks.add(sink, stop=self._end_readers, grace=self._grace)
             try:
-                await self._run_lines(stack, task_status)
-            except Exception as error:  # noqa: BLE001 (raised again below, once all is written)
-                failure = error
-            self._end_readers()
-            outer.cancel_scope.deadline = self._grace()
-        if outer.cancel_scope.cancelled_caught and self.store is not None and failure is None:
+                await self._run_stages(stack, task_status)
+            finally:
+                await publish_rest(self.lines, self.hub.publish, self.now, self._grace())
+        if child.given_up and self.quarantine.due:  # among it is what the sink crashed on
+            with trio.move_on_after(self._grace()):
+                await self.environment.run_sync(self.quarantine.write)
+        if not child.finished and self.store is not None:
             rows = self.store.rows_pending
-            failure = StorageFailed(f"{rows} rows were not written within the grace period")
-        if failure is not None:
-            raise failure
+            raise StorageFailed(f"{rows} rows were not written within the grace period")
 
     def stop(self) -> None:
         """End the sources, at once; the stages after them drain."""
@@ -118,89 +118,74 @@ class Pipeline:
             self.sources.stop()
         self._source_scope.cancel()
 
-    async def _run_lines(self, stack: AsyncExitStack, task_status: trio.TaskStatus[None]) -> None:
-        failure: Exception | None = None
-        async with trio.open_nursery() as stages:
-            sources = self.sources = Sources(
-                self.lines,
-                self.settings,
-                self._supervisor,
-                self.feeds,
-                self.hub.publish,
-                self.now,
-                stages,
-            )
-            try:
-                await self._run_sources(sources, stack, stages, task_status)
-            except Exception as error:  # noqa: BLE001 (raised again below, once all has flowed out)
-                failure = error
-            sources.end()
-            if self.listings is not None:
-                self.listings.close()
-            stages.cancel_scope.deadline = self._grace()
-        if stages.cancel_scope.cancelled_caught:
-            left = sum(
-                len(line.bundles) + sum(len(lane.inputs) for lane in line.lanes)
-                for line in self.lines
-            )
-            log.error("%d reads were not parsed within the grace period", left)
-        if failure is not None:
-            raise failure
+    async def _run_stages(self, stack: AsyncExitStack, task_status: trio.TaskStatus[None]) -> None:
+        async with trio.open_nursery() as waiters:
+            async with self._stage() as stages:
+                self.sources = Sources(
+                    self.lines,
+                    self.settings,
+                    stages,
+                    waiters,
+                    self.feeds,
+                    self.hub.publish,
+                    self.now,
+                    self._grace,
+                    self.quarantine,
+                )
+                await self._run_sources(self.sources, stack, stages, task_status)
+            waiters.cancel_scope.cancel()
 
     async def _run_sources(
         self,
         sources: Sources,
         stack: AsyncExitStack,
-        stages: trio.Nursery,
+        stages: Supervisor,
         task_status: trio.TaskStatus[None],
     ) -> None:
-        with self._source_scope:
-            async with trio.open_nursery() as nursery:
-                if self._config is not None:
-                    venues = Venues(self.environment, stack)
-                    sources.connect_in(nursery, venues)
-                    await self._start_collectors(self._config, sources, nursery, venues, stages)
-                if self.replay is not None:
-                    nursery.start_soon(self._play, self.replay)
-                task_status.started()
+        async with self._stage() as connections:
+            with self._source_scope:
+                async with trio.open_nursery() as changes:
+                    try:
+                        if self._config is not None:
+                            venues = Venues(self.environment, stack)
+                            sources.connect_in(connections, changes, venues)
+                            await self._start_collectors(
+                                self._config, sources, connections, changes, venues, stages
+                            )
+                        task_status.started()
+                        if self.replay is None:
+                            await trio.sleep_forever()
+                        else:
+                            await self._play(self.replay)
+                    finally:
+                        sources.stop()
+                        if self.listings is not None:
+                            self.listings.stop()
 
     async def _start_collectors(
         self,
         config: FarmConfig,
         sources: Sources,
-        nursery: trio.Nursery,
+        connections: Supervisor,
+        changes: trio.Nursery,
         venues: Venues,
-        stages: trio.Nursery,
+        stages: Supervisor,
     ) -> None:
         """Look up the symbols, and open the connections."""
         self.rosters += [
-            Roster(f"collectors[{index}]", collector, sources, self.feeds, self._others)
+            Roster(f"collectors[{index}]", collector, sources, self.feeds, self.rosters)
             for index, collector in enumerate(config.collectors)
         ]
         listings = self.listings = Listings(
-            config.instruments, self.settings, self.environment, self._supervisor, self.rosters
+            config.instruments, self.settings, self.environment, self.rosters
         )
         self.hub.listen(listings.take_note)
-        stages.start_soon(self._publish_news, listings)
-        await listings.open(nursery, venues)
+        news = NewsActor(listings.news, self.hub.publish)
+        stages.add(news, stop=listings.close, grace=self._grace)
+        await listings.open(connections, changes, venues)
         for roster in self.rosters:
             await roster.start()
             listings.publish(roster, list(roster.symbols))
-
-    def _others(self, roster: Roster) -> dict[str, str]:
-        """What the other rosters collect, by feed, and which of them does."""
-        return {
-            stream.feed: other.place
-            for other in self.rosters
-            if other is not roster
-            for line in other.lines
-            for stream in line.planned.values()
-        }
-
-    async def _publish_news(self, listings: Listings) -> None:
-        """Publish what listings say, until they have ended."""
-        async for bundle in listings.news:
-            await self.hub.publish(bundle)
 
     def now(self) -> Nanoseconds:
         """The time of this run: the wall's, or the recording's; when it has ended, that of then."""
@@ -211,10 +196,10 @@ class Pipeline:
         return self.environment.wall_clock()
 
     def _grace(self) -> float:
-        """When the next stage must be done: a recording that ended by itself has all the time."""
+        """Seconds that a stage has to end in: a recording that ended by itself has all the time."""
         if self.replay is not None and not self._source_scope.cancel_called:
             return math.inf
-        return trio.current_time() + self.settings.supervision.drain_seconds
+        return self.settings.supervision.drain_seconds
 
     def _end_readers(self) -> None:
         """Nothing more will be published: readers get what waits, then the end."""
@@ -236,18 +221,21 @@ class Pipeline:
                 max_seconds=settings.storage.flush_seconds,
             )
         self.unparsed = UnparsedStore(directory)
+        self.quarantine = QuarantineStore(directory)
         edge = "aggregator>sink"
         mailbox = Mailbox(
             edge,
             lose=lose_bundles(edge),
             max_bytes=settings.mailbox_bytes,
             overflow=self._overflow,
+            on_quarantine=self.quarantine.add,
         )
         self.hub.store(mailbox)
         return SinkActor(
             self.store,
             self.unparsed,
             mailbox,
+            quarantine=self.quarantine,
             run_sync=self.environment.run_sync,
             on_loss=self._count_loss,
         )
@@ -293,22 +281,13 @@ class Pipeline:
         for lane in lanes.values():
             lane.status = CollectorStatus.STOPPED
 
-    def _make_supervisor(self) -> Supervisor:
-        given = self.settings.supervision
-        policy = Policy(
-            backoff_initial=given.backoff_initial,
-            backoff_cap=given.backoff_cap,
-            healthy_after=given.healthy_after,
-            intensity=given.intensity,
-            period=given.period,
-            escalation=Escalation(given.escalate),
-        )
-        return Supervisor(
-            policy,
-            weather=(ConnectionLost, StorageFailed),
-            on_event=self._on_event,
-            rng=self.environment.rng,
-        )
+    def events(self, room: int = ROOM) -> AbstractContextManager[LifecycleEvents]:
+        """What happens to the actors from now on: see
+        :meth:`~farm.actors.supervisor.Supervisor.events`. It ends with the run."""
+        return self._log.events(room)
+
+    def _stage(self) -> AbstractAsyncContextManager[Supervisor]:
+        return open_stage(self.settings.supervision, self.environment, self._on_event, self._log)
 
     def _count_loss(self, gap: Gap) -> None:
         self.feeds.expect(gap.feed).gaps += 1

@@ -9,18 +9,18 @@ import trio
 
 from farm.actors.mailbox import Overflow
 from farm.actors.supervisor import Supervisor
-from farm.batch import Origin
 from farm.bundle import Bundle
 from farm.config import CollectorConfig
 from farm.errors import LocalProtocolError
 from farm.exchanges.rules import MarketRules
-from farm.exchanges.session import LAST_SERIAL, Finished, StreamState, Subscribe, Unsubscribe
+from farm.exchanges.session import StreamState, Subscribe, Unsubscribe
 from farm.exchanges.streams import REST_ROUTE, Stream
 from farm.monitor.feeds import FeedCounters
 from farm.pipeline.environment import Settings
 from farm.pipeline.lane import Lane, SessionOptions
 from farm.pipeline.line import Line, PastLanes, make_line
 from farm.pipeline.venues import Venues
+from farm.storage.quarantine import QuarantineStore
 from farm.types import Nanoseconds
 
 __all__ = ["Sources"]
@@ -41,35 +41,42 @@ if it did on the old one."""
 class Sources:
     """Starts and ends the `lines` of a farm.
 
-    What follows the connections runs in `stages`, by `supervisor`; `publish` is where lines end.
+    What follows the connections runs under `stages`, and tasks that wait for its end in `waiters`;
+    `publish` is where lines end. `grace` says how many seconds a stage has to end in.
     """
 
     def __init__(
         self,
         lines: list[Line],
         settings: Settings,
-        supervisor: Supervisor,
+        stages: Supervisor,
+        waiters: trio.Nursery,
         feeds: FeedCounters,
         publish: Callable[[Bundle], Awaitable[None]],
         now: Callable[[], Nanoseconds],
-        stages: trio.Nursery,
+        grace: Callable[[], float],
+        quarantine: QuarantineStore,
     ) -> None:
         self.lines = lines
         self.past = PastLanes()  # of lines that were closed
         self._settings = settings
-        self._supervisor = supervisor
+        self._stages = stages
+        self._waiters = waiters
         self._feeds = feeds
         self._publish = publish
         self._now = now
-        self._stages = stages
+        self._grace = grace
+        self._quarantine = quarantine
         self._opened = 0
         self._ending = False
-        self._connections: trio.Nursery | None = None
+        self._connections: Supervisor | None = None
+        self._changes: trio.Nursery | None = None
         self._venues: Venues | None = None
 
-    def connect_in(self, nursery: trio.Nursery, venues: Venues) -> None:
-        """Where connections run, and who makes them; recordings need neither."""
-        self._connections, self._venues = nursery, venues
+    def connect_in(self, connections: Supervisor, changes: trio.Nursery, venues: Venues) -> None:
+        """Where connections run, where changes of them take their time, and who makes them;
+        recordings need none of it."""
+        self._connections, self._changes, self._venues = connections, changes, venues
 
     def stop(self) -> None:
         """Start nothing any more: the connections are about to end."""
@@ -99,9 +106,7 @@ class Sources:
     def open_replayed(self, name: str, rules: MarketRules) -> Lane:
         """A line that a recording feeds: every edge waits, for nothing upstream can starve."""
         line = self._new_line(name, rules, SessionOptions(discover=True), Overflow.BLOCK)
-        lane = self._new_lane(line)
-        lane.stopped.set()
-        return lane
+        return self._new_lane(line)
 
     def add(self, line: Line, streams: Sequence[Stream]) -> None:
         """Collect more streams on a line."""
@@ -115,22 +120,14 @@ class Sources:
         for stream in streams:
             line.planned.pop(stream.name, None)
         line.put(lambda: Unsubscribe(self._now(), list(streams)))
-        if not line.planned and self._connections is not None and not self._ending:
-            self._connections.start_soon(self._close_line, line)
-
-    def end(self) -> None:
-        """The connections have ended: let what they sent flow out."""
-        self.stop()
-        for line in self.lines:
-            for lane in line.lanes:
-                self._finish(lane)
-            line.closing.set()
+        if not line.planned and self._changes is not None and not self._ending:
+            self._changes.start_soon(self._close_line, line)
 
     # -------------------------------------------------------------------------------------- lanes
     def rotate_soon(self, line: Line, lane: Lane, reason: str) -> None:
         """Have a connection replaced by another, make before break."""
-        if self._connections is not None and not self._ending:
-            self._connections.start_soon(self._rotate, line, lane, reason)
+        if self._changes is not None and not self._ending:
+            self._changes.start_soon(self._rotate, line, lane, reason)
 
     async def _rotate(self, line: Line, old: Lane, reason: str) -> None:
         async with line.rotation:
@@ -144,34 +141,27 @@ class Sources:
             log.info("%s: took over from %s", new.name, old.name)
 
     async def _retire(self, line: Line, lane: Lane) -> None:
-        """End a lane; what it received is processed before it is forgotten."""
+        """End a lane; what it received is processed, or passed on as lost, before it goes."""
         lane.retiring = True
-        lane.scope.cancel()
-        await lane.stopped.wait()
-        self._finish(lane)
-        with trio.move_on_after(self._settings.supervision.drain_seconds):
-            await lane.ended.wait()
-        if not lane.ended.is_set():  # its parser is parked, and says no last word
-            origin = Origin(line.rules.exchange, line.rules.market, lane.name, 0)
-            await line.bundles.send(Bundle(origin, LAST_SERIAL, self._now(), final=True))
+        if lane.source_child is not None:
+            await lane.source_child.stop()
+        if lane.parser_child is not None:
+            lane.parser_child.ask_to_stop()
+        await line.end_lane(lane, self._now)
         line.let_go(lane)
 
     async def _close_line(self, line: Line) -> None:
         async with line.rotation:
             if line.planned:
                 return  # something was added meanwhile
+            line.full = True
             for lane in list(line.lanes):
                 await self._retire(line, lane)
-            line.closing.set()
+            if line.aggregator_child is not None:
+                await line.aggregator_child.stop()
+            await line.publish_rest(self._publish, self._now)
             self.lines.remove(line)
             self.past.include(line.past)
-
-    def _finish(self, lane: Lane) -> None:
-        """Nothing more comes from its connection."""
-        if not lane.finished:
-            lane.finished = True
-            lane.inputs.put(Finished(self._now()))
-            lane.inputs.close()
 
     async def _start_lane(self, line: Line) -> Lane:
         assert self._venues is not None
@@ -184,16 +174,9 @@ class Sources:
             line.collector,
             lambda reason: self.rotate_soon(line, lane, reason),
         )
-        self._connections.start_soon(self._run_source, lane, name=lane.name)
-        return lane
-
-    async def _run_source(self, lane: Lane) -> None:
         assert lane.source is not None
-        try:
-            with lane.scope:
-                await self._supervisor.run(lane.source)
-        finally:
-            lane.stopped.set()
+        lane.source_child = self._connections.add(lane.source)
+        return lane
 
     # ------------------------------------------------------------------------------------ helpers
     def _new_line(
@@ -205,18 +188,20 @@ class Sources:
         streams: Sequence[Stream] = (),
     ) -> Line:
         """A line with what follows its lanes running."""
-        line = make_line(name, rules, self._settings, options, overflow, streams)
+        line = make_line(name, rules, self._settings, options, overflow, self._quarantine, streams)
         self.lines.append(line)
         self._expect(streams)
-        aggregator = line.aggregator(self._publish)
-        self._stages.start_soon(self._supervisor.run, aggregator, name=aggregator.name)
-        self._stages.start_soon(line.close_when_ended)
+        line.aggregator_child = self._stages.add(
+            line.aggregator(self._publish), stop=line.closing.set, grace=self._grace
+        )
+        self._waiters.start_soon(line.close_when_ended, self._now)
         return line
 
     def _new_lane(self, line: Line) -> Lane:
         lane = line.new_lane()
-        parser = lane.parser(line.bundles)
-        self._stages.start_soon(self._supervisor.run, parser, name=parser.name)
+        lane.parser_child = self._stages.add(
+            lane.parser(line.bundles), stop=lambda: lane.finish(self._now()), grace=self._grace
+        )
         return lane
 
     def _expect(self, streams: Sequence[Stream]) -> None:

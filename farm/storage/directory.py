@@ -38,7 +38,14 @@ from farm.errors import DataDirectoryError
 from farm.storage.files import make_directory, write_file
 from farm.types import Nanoseconds, NumberMode
 
-__all__ = ["FORMAT_VERSION", "MARKER", "DataDirectory", "open_data_directory", "utc_date"]
+__all__ = [
+    "FORMAT_VERSION",
+    "MARKER",
+    "DataDirectory",
+    "number_mode",
+    "open_data_directory",
+    "utc_date",
+]
 
 FORMAT_VERSION = 1
 """Version of the directory's layout; another one is refused."""
@@ -143,12 +150,34 @@ def open_data_directory(path: Path, numbers: NumberMode) -> DataDirectory:
     return DataDirectory(path, numbers, run, lock)
 
 
+def number_mode(path: Path) -> NumberMode:
+    """The number mode of a data directory. DataDirectoryError where it has no marker that this
+    version of farm understands."""
+    marker = _read_marker(path)
+    if marker is None:
+        raise DataDirectoryError(f"{path}: not a data directory of farm's: it has no {MARKER}")
+    try:
+        return NumberMode(marker.numbers)
+    except ValueError as error:
+        raise DataDirectoryError(f"{path / MARKER}: not a marker of farm's: {error}") from error
+
+
 def _check_marker(path: Path, numbers: NumberMode) -> None:
+    marker = _read_marker(path)
+    if marker is None:
+        _write_marker(path, numbers)
+    elif marker.numbers != numbers.value:
+        raise DataDirectoryError(
+            f"{path}: holds {marker.numbers} numbers and cannot take {numbers.value} ones; "
+            f"choose another directory, or collect {marker.numbers} numbers"
+        )
+
+
+def _read_marker(path: Path) -> _Marker | None:
     try:
         text = (path / MARKER).read_bytes()
     except FileNotFoundError:
-        _write_marker(path, numbers)
-        return
+        return None
     try:
         marker = msgspec.json.decode(text, type=_Marker)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -157,11 +186,7 @@ def _check_marker(path: Path, numbers: NumberMode) -> None:
         raise DataDirectoryError(
             f"{path}: written in format {marker.format}; this farm writes format {FORMAT_VERSION}"
         )
-    if marker.numbers != numbers.value:
-        raise DataDirectoryError(
-            f"{path}: holds {marker.numbers} numbers and cannot take {numbers.value} ones; "
-            f"choose another directory, or collect {marker.numbers} numbers"
-        )
+    return marker
 
 
 def _write_marker(path: Path, numbers: NumberMode) -> None:

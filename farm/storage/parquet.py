@@ -131,6 +131,7 @@ class ParquetStore:
         self.bytes_pending = 0
         self._buffers: dict[Partition, _Buffer] = {}  # with rows, or being written
         self._refused: list[RefusedEvent] = []
+        self._latest: Batch[Any] | None = None
         self._lock = threading.Lock()  # over all of the above; never held during I/O
 
     @property
@@ -142,7 +143,8 @@ class ParquetStore:
     def add(self, batch: Batch[Any], now: float) -> None:
         """Takes a batch in. ``now`` is the time of the clock that :meth:`due` is asked by.
 
-        Takes all or nothing, and does no I/O.
+        Takes all or nothing, and does no I/O. The very batch that was added last may be added
+        again, and is not: whoever adds it may crash before that is noted.
 
         Raises:
             DataDirectoryError: a batch of another number mode than the directory's, or a symbol
@@ -156,6 +158,8 @@ class ParquetStore:
             )
         parts = split_batch(batch)
         with self._lock:
+            if batch is self._latest:
+                return
             for partition, part in parts:
                 buffer = self._buffers.get(partition)
                 if buffer is None:
@@ -163,6 +167,7 @@ class ParquetStore:
                 buffer.put(part, now)
                 self.bytes_pending += part.nbytes
             self.rows_added += len(batch)
+            self._latest = batch
 
     def due(self, now: float) -> list[Partition]:
         """The partitions whose buffer is full, or old."""

@@ -8,27 +8,44 @@ and ``raw``: its text where ``encoding`` is ``utf-8``, else its bytes in base64.
 
 from __future__ import annotations
 
-import base64
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
+from farm.batch import Origin
 from farm.bundle import UnparsedFrame
+from farm.entities import Event
+from farm.errors import RecordingError
 from farm.storage.directory import DataDirectory
 from farm.storage.files import WrittenFile
+from farm.storage.pending import Pending
+from farm.storage.raw_text import as_unicode, encode_raw
 from farm.types import Exchange, Market
 
-__all__ = ["MALFORMED", "OTHER_KINDS", "UnparsedStore"]
+__all__ = [
+    "MALFORMED",
+    "OTHER_KINDS",
+    "UNSTORABLE",
+    "UnparsedStore",
+    "count_unparsed",
+    "unparsed_files",
+    "unstorable",
+]
+
+UNPARSED = "_unparsed"
 
 MALFORMED = "malformed"
 """The kind of frames that are broken, as against those of a type that is unknown here."""
 
 OTHER_KINDS = "(other)"
 """Stands for all kinds beyond the first thousand: a venue must not fill our memory with names."""
+
+UNSTORABLE = "unstorable"
+"""The kind under which an event is kept that no Parquet file can hold."""
 
 _MAX_KINDS = 1000
 _FRAME_BYTES = 300  # what a frame weighs in memory beside its raw bytes
@@ -47,6 +64,15 @@ class _Line(msgspec.Struct):
     raw: str
 
 
+class _Cause(msgspec.Struct):
+    """What of a line says why it is there."""
+
+    exchange: str
+    market: str
+    kind: str
+    reason: str
+
+
 class UnparsedStore:
     """Keeps and counts unparsed frames; with a directory, :meth:`write` puts them on the disk.
 
@@ -61,14 +87,16 @@ class UnparsedStore:
         self, directory: DataDirectory | None = None, *, max_memory_bytes: int = 16 * 2**20
     ) -> None:
         self.directory = directory
-        self.max_memory_bytes = max_memory_bytes
         self.counts: Counter[tuple[str, str]] = Counter()
         self.frames_written = 0
-        self.not_kept = 0
-        self._frames: deque[UnparsedFrame] = deque()
-        self._nbytes = 0
+        self._frames = Pending(_weight, max_memory_bytes)
         self._lock = threading.Lock()  # over all of the above; never held during I/O
         self._writing = threading.Lock()
+
+    @property
+    def not_kept(self) -> int:
+        """How many frames were let go, for want of memory."""
+        return self._frames.not_kept
 
     @property
     def malformed(self) -> int:
@@ -78,21 +106,19 @@ class UnparsedStore:
     @property
     def due(self) -> bool:
         """Whether half of the memory is used, and a directory there to write it to."""
-        return self.directory is not None and 2 * self._nbytes >= self.max_memory_bytes
+        return self.directory is not None and 2 * self._frames.nbytes >= self._frames.max_bytes
 
     def add(self, frames: Iterable[UnparsedFrame]) -> None:
         """Takes frames in, and counts them. No I/O."""
         with self._lock:
             for frame in frames:
                 self._count(frame)
-                self._frames.append(frame)
-                self._nbytes += _weight(frame)
-            self._trim()
+                self._frames.add(frame)
 
     def frames(self) -> list[UnparsedFrame]:
         """The frames in memory, oldest first: those that no file holds."""
         with self._lock:
-            return list(self._frames)
+            return self._frames.items()
 
     def write(self) -> list[WrittenFile]:
         """Writes the frames in memory, a file for each market; [] without frames or directory.
@@ -103,9 +129,7 @@ class UnparsedStore:
             return []
         with self._writing:
             with self._lock:
-                taken = list(self._frames)
-                self._frames.clear()
-                self._nbytes = 0
+                taken = self._frames.take()
             markets: dict[str, list[UnparsedFrame]] = {}
             for frame in taken:
                 name = f"{frame.origin.exchange.value}-{frame.origin.market.value}"
@@ -118,7 +142,7 @@ class UnparsedStore:
             finally:
                 with self._lock:
                     self.frames_written += sum(file.rows for file in written)
-                    self._put_back([frame for frames in markets.values() for frame in frames])
+                    self._frames.put_back(f for frames in markets.values() for f in frames)
             return written
 
     def _count(self, frame: UnparsedFrame) -> None:
@@ -128,15 +152,36 @@ class UnparsedStore:
             key = (market, OTHER_KINDS)
         self.counts[key] += 1
 
-    def _put_back(self, frames: list[UnparsedFrame]) -> None:
-        self._frames.extendleft(reversed(frames))
-        self._nbytes += sum(map(_weight, frames))
-        self._trim()
 
-    def _trim(self) -> None:
-        while self._nbytes > self.max_memory_bytes:
-            self._nbytes -= _weight(self._frames.popleft())
-            self.not_kept += 1
+def unparsed_files(path: Path) -> list[Path]:
+    """The files of unparsed frames in a data directory."""
+    return sorted((path / UNPARSED).glob("*/*.jsonl"))
+
+
+def count_unparsed(file: Path) -> Counter[tuple[str, str, str]]:
+    """The frames of a file by ``exchange/market``, kind and reason. RecordingError, which names
+    file and line, where it is damaged."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    number = 0
+    try:
+        with file.open("rb") as lines:
+            for line in lines:
+                number += 1
+                cause = msgspec.json.decode(line, type=_Cause)
+                counts[f"{cause.exchange}/{cause.market}", cause.kind, cause.reason] += 1
+    except OSError as error:
+        raise RecordingError(f"{file}: {error.strerror or error}") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise RecordingError(f"{file}:{number}: not an unparsed frame: {error}") from error
+    return counts
+
+
+def unstorable(event: Event, reason: str) -> UnparsedFrame:
+    """An event that no Parquet file can hold, to be kept as a frame is; its rows no longer know
+    what connection they came from."""
+    origin = Origin(event.exchange, event.market, "", 0)
+    raw = msgspec.json.encode(event)
+    return UnparsedFrame(origin, event.receive_time, event.ordinal, UNSTORABLE, reason, raw)
 
 
 def _weight(frame: UnparsedFrame) -> int:
@@ -147,16 +192,13 @@ def _write(directory: DataDirectory, market: str, frames: list[UnparsedFrame]) -
     def write(file: IO[bytes]) -> None:
         file.writelines(_line(frame) for frame in frames)
 
-    target = Path("_unparsed", market, directory.new_name(frames[0].time, ".jsonl"))
+    target = Path(UNPARSED, market, directory.new_name(frames[0].time, ".jsonl"))
     size = directory.write_file(target, write)
     return WrittenFile(directory.path / target, len(frames), size)
 
 
 def _line(frame: UnparsedFrame) -> bytes:
-    try:
-        raw, encoding = frame.raw.decode(), "utf-8"
-    except UnicodeDecodeError:
-        raw, encoding = base64.b64encode(frame.raw).decode(), "base64"
+    raw, encoding = encode_raw(frame.raw)
     origin = frame.origin
     line = _Line(
         exchange=origin.exchange,
@@ -165,13 +207,9 @@ def _line(frame: UnparsedFrame) -> bytes:
         epoch=origin.epoch,
         time=frame.time,
         ordinal=frame.ordinal,
-        kind=_unicode(frame.kind),
-        reason=_unicode(frame.reason),
+        kind=as_unicode(frame.kind),
+        reason=as_unicode(frame.reason),
         encoding=encoding,
         raw=raw,
     )
     return msgspec.json.encode(line) + b"\n"
-
-
-def _unicode(text: str) -> str:
-    return text.encode(errors="backslashreplace").decode()  # lone surrogates make no JSON

@@ -64,6 +64,7 @@ from tests.net.test_rest import Answer
 Script = Callable[[RawServer], Awaitable[None]]
 
 STREAM = rules_of(Exchange.BINANCE, Market.SPOT).streams.stream("BTCUSDT", "book")
+POLLED = rules_of(Exchange.BINANCE, Market.USDM).streams.stream("BTCUSDT", "open_interest")
 
 
 def inbox(max_bytes: int = 1_000_000, max_items: int = 100_000) -> Mailbox[Input]:
@@ -833,6 +834,7 @@ def test_lost_inputs_fold_into_one() -> None:
     [
         (frames(4, 2), Lost(1, 2, 104, 104, "parser", True, 0, 5)),
         (SnapshotReply(2, 50, 7, STREAM, b"{}", 2, 3), Lost(2, 0, 50, 50, "parser", True, 0, 3)),
+        (SnapshotReply(2, 50, 7, POLLED, b"{}", 2, 3), Lost(2, 1, 50, 50, "parser", True, 0, 3)),
         (Opened(2, 50, 1.0, serial=3), Lost(2, 0, 50, 50, "parser", True, 0, 3)),
         (
             Lost(1, 9, 10, 20, "connection>parser", False, 0, 8),
@@ -852,6 +854,7 @@ def test_a_quarantined_input_is_a_loss_of_the_parser(item: Input, expected: Lost
         (Opened(1, 1, 1.0), False),
         (Closed(1, 1, ""), False),
         (SnapshotReply(1, 1, 1, STREAM, b"", 0), False),
+        (SnapshotReply(1, 1, 1, POLLED, b"", 0), True),
         (SnapshotAsked(1, 1, STREAM), False),
         (Subscribe(1, [STREAM]), False),
         (Unsubscribe(1, [STREAM]), False),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from farm.actors.mailbox import Mailbox, Overflow, Reader
+from farm.actors.mailbox import Mailbox, Overflow, Quarantined, Reader
 from tests.effort import runs
 
 
@@ -37,6 +38,7 @@ def mailbox(
     overflow: Overflow = Overflow.DROP_OLDEST,
     *,
     lose: Callable[[Item | None, Item, bool], Item] = lose,
+    on_quarantine: Callable[[Quarantined[Item]], None] = lambda _kept: None,
     max_items: int = 1000,
     max_bytes: int = 1_000_000,
 ) -> Mailbox[Item]:
@@ -47,6 +49,7 @@ def mailbox(
         max_items=max_items,
         overflow=overflow,
         droppable=lambda item: not item.control,
+        on_quarantine=on_quarantine,
     )
 
 
@@ -299,51 +302,142 @@ async def test_a_reader_cancelled_after_the_handing_over_keeps_the_item() -> Non
 # Redelivery and quarantine ---------------------------------------------------------------------
 
 
+async def end_by(error: BaseException, box: Mailbox[Item], reads: int = 1) -> list[Item]:
+    """A reader that this ends after so many reads; what it got."""
+    got = []
+    with suppress(type(error)), box.reader("b") as reader:
+        got += [await reader.next() for _ in range(reads)]
+        raise error
+    return got
+
+
 async def test_a_crashed_readers_item_comes_again_once_and_then_a_loss() -> None:
-    box = mailbox()
+    kept: list[Quarantined[Item]] = []
+    box = mailbox(on_quarantine=kept.append)
     fill(box, range(3))
-    reader = box.reader()
-    redelivers = [reader.redelivers]
-    assert [(await reader.next()).ids for _ in range(2)] == [(0,), (1,)]
+    assert not box.reader().redelivers
+    assert shown(await end_by(ValueError("first"), box, 2)) == ["0", "1"]
+    assert box.reader().redelivers
+    assert kept == []
 
-    reader = box.reader()
-    redelivers.append(reader.redelivers)
-    assert (await reader.next()).ids == (1,)
-    redelivers.append(reader.redelivers)
+    assert shown(await end_by(KeyError("second"), box)) == ["1"]
     assert box.taken == 2
-
-    reader = box.reader()
-    assert [*redelivers, reader.redelivers] == [False, True, False, False]
-    assert [(kept.mailbox, kept.item.ids) for kept in box.quarantined] == [("a>b", (1,))]
-    assert shown(await drain(box, reader)) == ["quarantine1", "2"]
+    assert not box.reader().redelivers
+    (item,) = kept
+    assert (item.mailbox, item.actor, item.item.ids) == ("a>b", "b", (1,))
+    first, second = item.tracebacks
+    assert first.startswith("Traceback")
+    assert "ValueError: first" in first
+    assert "KeyError: 'second'" in second
+    assert (list(box.quarantined), box.quarantine_count) == (kept, 1)
+    assert shown(await drain(box)) == ["quarantine1", "2"]
     assert (box.offered, box.taken, box.dropped) == (3, 3, 0)
 
 
-async def test_a_second_crash_on_another_item_redelivers_that_one() -> None:
+async def test_only_a_crash_while_an_item_was_held_counts() -> None:
+    box = mailbox()
+    fill(box, range(1))
+    for _ in range(3):
+        await end_by(ValueError(), box, reads=0)
+    assert shown(await end_by(ValueError(), box)) == ["0"]
+    for _ in range(3):
+        await end_by(ValueError(), box, reads=0)
+    assert shown(await drain(box)) == ["0"]
+    assert box.quarantine_count == 0
+
+
+@pytest.mark.parametrize("in_group", [False, True])
+async def test_a_cancelled_readers_item_comes_again_however_often(in_group: bool) -> None:
     box = mailbox()
     fill(box, range(2))
-    await box.reader().next()
-    reader = box.reader()
-    assert [(await reader.next()).ids for _ in range(2)] == [(0,), (1,)]
+    for _ in range(5):
+        with trio.CancelScope() as scope, box.reader() as reader:
+            assert (await reader.next()).ids == (0,)
+            scope.cancel()
+            if not in_group:
+                await trio.lowlevel.checkpoint()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+    await end_by(KeyboardInterrupt(), box)
+    assert shown(await end_by(ValueError(), box)) == ["0"]
+    with trio.CancelScope() as scope, box.reader() as reader:  # between the crashes, too
+        await reader.next()
+        scope.cancel()
+        await trio.lowlevel.checkpoint()
+    assert box.quarantine_count == 0
+    assert shown(await end_by(ValueError(), box)) == ["0"]
+    assert box.quarantine_count == 1
+    assert shown(await drain(box)) == ["quarantine0", "1"]
+
+
+async def test_a_crash_beside_a_cancellation_is_none() -> None:
+    box = mailbox()
+    fill(box, range(1))
+
+    async def fail_when_cancelled() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError
+
+    for _ in range(3):
+        with suppress(ExceptionGroup), trio.CancelScope() as scope, box.reader() as reader:
+            await reader.next()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fail_when_cancelled)
+                nursery.start_soon(trio.sleep_forever)
+                await wait_all_tasks_blocked()
+                scope.cancel()
+    assert box.quarantine_count == 0
+    assert shown(await drain(box)) == ["0"]
+
+
+async def test_a_group_of_errors_is_a_crash() -> None:
+    box = mailbox()
+    fill(box, range(1))
+    for _ in range(2):
+        await end_by(ExceptionGroup("several", [ValueError("one"), KeyError()]), box)
+    assert box.quarantine_count == 1
+    assert "ValueError: one" in box.quarantined[0].tracebacks[0]
+
+
+async def test_crashes_on_two_items_quarantine_neither() -> None:
+    box = mailbox()
+    fill(box, range(2))
+    await end_by(ValueError(), box)
+    assert shown(await end_by(ValueError(), box, 2)) == ["0", "1"]
     assert shown(await drain(box)) == ["1"]
-    assert box.quarantined == []
+    assert box.quarantine_count == 0
 
 
 async def test_what_was_acknowledged_does_not_come_again() -> None:
     box = mailbox()
     fill(box, range(2))
-    reader = box.reader()
-    await reader.next()
-    reader.acknowledge()
+    with suppress(ValueError), box.reader() as reader:
+        await reader.next()
+        reader.acknowledge()
+        raise ValueError
     assert shown(await drain(box)) == ["1"]
+
+
+async def test_of_what_was_narrowed_the_rest_alone_comes_again() -> None:
+    box = mailbox()
+    box.put(Item((1, 2, 3)))
+    for rest in ((2, 3), (3,)):
+        with suppress(ValueError), box.reader() as reader:
+            await reader.next()
+            reader.narrow(Item(rest))
+            raise ValueError
+    assert [kept.item.ids for kept in box.quarantined] == [(3,)]
+    assert shown(await drain(box)) == ["quarantine3"]
 
 
 async def test_the_quarantined_items_loss_comes_before_older_overflow() -> None:
     box = mailbox(max_items=1)
     fill(box, range(1))
-    for _ in range(2):
-        await box.reader().next()
+    await end_by(ValueError(), box)
     fill(box, range(1, 4))
+    await end_by(ValueError(), box)
     assert shown(await drain(box)) == ["quarantine0", "overflow1,2", "3"]
 
 
@@ -352,6 +446,50 @@ async def test_the_end_is_not_redelivered() -> None:
     fill(box, range(1))
     assert shown(await drain(box)) == ["0"]
     assert await drain(box) == []
+
+
+async def test_of_many_quarantined_items_the_last_are_shown_and_all_are_counted() -> None:
+    told: list[Quarantined[Item]] = []
+    box = mailbox(on_quarantine=told.append)
+    fill(box, range(15))
+    for _ in range(15):
+        for _ in range(2):
+            await end_by(ValueError(), box)
+        with box.reader() as reader:
+            await reader.next()  # the loss
+            reader.acknowledge()
+    assert [kept.item.ids for kept in told] == [(number,) for number in range(15)]
+    assert list(box.quarantined) == told[5:]
+    assert box.quarantine_count == 15
+
+
+# Drained, when nobody reads any more -----------------------------------------------------------
+
+
+async def test_what_waits_and_what_is_held_is_drained_as_one_loss() -> None:
+    box = mailbox(max_items=3)
+    fill(box, range(1))
+    await end_by(ValueError(), box)
+    box.put(Item((1,), control=True))
+    fill(box, range(2, 7))
+    loss = box.drain()
+    assert loss is not None
+    assert loss.ids == (0, 1, 2, 3, 4, 5, 6)
+    assert loss.loss == "overflow"
+    assert (len(box), box.nbytes) == (0, 0)
+    assert box.offered == box.taken + box.dropped == 7
+    assert box.drain() is None
+    assert await drain(box) == []
+
+
+async def test_draining_makes_room() -> None:
+    box = mailbox(Overflow.BLOCK, max_items=1)
+    fill(box, range(1))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(box.send, Item((1,)))
+        await wait_all_tasks_blocked()
+        assert box.drain() is not None
+    assert shown(await drain(box)) == ["1"]
 
 
 # Cancelled at any moment -----------------------------------------------------------------------
@@ -379,10 +517,11 @@ async def _race(overflow: Overflow, rng: random.Random) -> list[Item]:
     async def read(scope: trio.CancelScope) -> None:
         nonlocal ended
         with scope:
-            async for item in box.reader():
-                seen.append(item)
-                if rng.random() < 0.5:
-                    await trio.lowlevel.checkpoint()
+            with box.reader() as reader:
+                async for item in reader:
+                    seen.append(item)
+                    if rng.random() < 0.5:
+                        await trio.lowlevel.checkpoint()
             ended = True
 
     async with trio.open_nursery() as nursery:
@@ -394,7 +533,7 @@ async def _race(overflow: Overflow, rng: random.Random) -> list[Item]:
                 for _ in range(rng.randrange(8)):
                     await trio.lowlevel.checkpoint()
                 scope.cancel()
-            box._held_before = False  # a cancelled reader is no crashed one: never quarantine here
+    assert box.quarantine_count == 0
     return seen
 
 
@@ -403,19 +542,19 @@ async def _race(overflow: Overflow, rng: random.Random) -> list[Item]:
 OPERATIONS = st.lists(
     st.one_of(
         st.tuples(st.just("put"), st.lists(st.integers(-1, 6), min_size=1, max_size=8)),
-        st.tuples(st.sampled_from(["park", "settle", "cancel", "crash"])),
+        st.tuples(st.sampled_from(["park", "settle", "cancel", "crash", "drain"])),
     ),
     max_size=25,
 )
 
 
 @settings(max_examples=runs(150), deadline=None)
-@given(operations=OPERATIONS)
+@given(overflow=st.sampled_from(Overflow), operations=OPERATIONS)
 async def test_accounts_and_order_hold_whatever_happens(
-    operations: list[tuple[Any, ...]],
+    overflow: Overflow, operations: list[tuple[Any, ...]]
 ) -> None:
     async with trio.open_nursery() as nursery:
-        model = Model(nursery)
+        model = Model(overflow, nursery)
         for operation, *arguments in operations:
             await getattr(model, operation)(*arguments)
             model.check()
@@ -425,19 +564,29 @@ async def test_accounts_and_order_hold_whatever_happens(
 class Model:
     """A mailbox under any sequence of operations, and what must be true of it.
 
-    A crash reads anew from :meth:`Mailbox.reader`; what a quarantine replaced counts as delivered.
+    ``delivered`` has what readers got, but what came again; of what crashed two of them the item
+    is there, and its loss is not.
     """
 
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self.box = mailbox(lose=self.lose, max_bytes=12, max_items=4)
+    def __init__(self, overflow: Overflow, nursery: trio.Nursery) -> None:
+        self.kept: list[Item] = []
+        self.box = mailbox(
+            overflow,
+            lose=self.lose,
+            max_bytes=12,
+            max_items=4,
+            on_quarantine=lambda kept: self.kept.append(kept.item),
+        )
         self.reader = self.box.reader()
         self.delivered: list[Item] = []
+        self.drained: list[int] = []
         self.count = 0
+        self._overflow = overflow
         self._nursery = nursery
         self._scope: trio.CancelScope | None = None  # of a reader under way
+        self._failed: Item | None = None  # the one that the last crash was on
 
     def lose(self, loss: Item | None, item: Item, quarantined: bool) -> Item:
-        assert quarantined or not item.control
         lost = lose(loss, item, quarantined)
         lost.born = loss.born if loss is not None else len(self.delivered)
         return lost
@@ -445,8 +594,14 @@ class Model:
     async def put(self, sizes: list[int]) -> None:
         """Items of these sizes; -1 is a control item."""
         for size in sizes:
-            self.box.put(Item((self.count,), max(size, 0), control=size < 0))
-            self.count += 1
+            item = Item((self.count,), max(size, 0), control=size < 0)
+            try:
+                self.box.put(item)
+            except trio.WouldBlock:
+                assert self._overflow is Overflow.BLOCK
+                assert not item.control
+            else:
+                self.count += 1
 
     async def park(self) -> None:
         if self._scope is None:
@@ -457,7 +612,9 @@ class Model:
         with scope:
             again = self.reader.redelivers
             item = await self.reader.next()
-            if not again:
+            if again:
+                assert item is self.delivered[-1]
+            elif item.loss != "quarantine":
                 self.delivered.append(item)
         self._scope = None
 
@@ -465,17 +622,44 @@ class Model:
         await wait_all_tasks_blocked()
 
     async def cancel(self) -> None:
+        """The reader is cancelled; what it holds comes again, and that counts for nothing."""
         if self._scope is not None:
             self._scope.cancel()
         await wait_all_tasks_blocked()
+        self.reader.__exit__(None, None, None)
+        self.reader = self.box.reader()
 
     async def crash(self) -> None:
+        if self._scope is not None:
+            self._scope.cancel()
+        await wait_all_tasks_blocked()
+        held, quarantined = self.box._held, self.box.quarantine_count
+        begun = self.reader._begun
+        error = ValueError()
+        self.reader.__exit__(ValueError, error, None)
+        self.reader = self.box.reader()
+        if begun and held is not None:
+            twice = held is self._failed
+            assert self.box.quarantine_count == quarantined + twice
+            self._failed = None if twice else held
+        else:
+            assert self.box.quarantine_count == quarantined
+
+    async def drain(self) -> None:
+        """As when a stage has ended for good: no reader is there."""
         await self.cancel()
+        held = self.box._held
+        loss = self.box.drain()
+        if held is not None and held.loss != "quarantine":
+            self.delivered.pop()  # it is in the loss
+        if loss is not None:
+            self.delivered.append(attrs.evolve(loss, loss="drained"))
         self.reader = self.box.reader()
 
     def check(self) -> None:
         box = self.box
         assert box.offered == self.count == box.taken + box.dropped + len(box)
+        assert box.quarantine_count == len(self.kept)
         handed = 1  # waits for its reader to run, and can't be taken back
         controls = sum(item.control for item in box._receiver._state.data)
         assert box._waiting <= 4 + handed + controls
@@ -490,10 +674,10 @@ class Model:
                 item = await self.reader.next()
             except trio.EndOfChannel:
                 break
-            self.delivered += [] if again else [item]
+            if not again and item.loss != "quarantine":
+                self.delivered.append(item)
         assert len(self.box) == self.box.nbytes == 0
-        told = [item for item in self.delivered if item.loss != "quarantine"]
-        assert [number for item in told for number in item.ids] == list(range(self.count))
+        assert [number for item in self.delivered for number in item.ids] == list(range(self.count))
         for place, (one, other) in enumerate(
             zip(self.delivered, self.delivered[1:], strict=False), 1
         ):

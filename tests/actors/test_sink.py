@@ -14,15 +14,18 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from farm.actors.losses import lose_bundles
-from farm.actors.mailbox import Mailbox
-from farm.actors.sink import UNSTORABLE, SinkActor, in_thread
+from farm.actors.mailbox import Mailbox, Quarantined
+from farm.actors.sink import SinkActor
 from farm.batch import Batch
 from farm.bundle import Bundle
 from farm.entities import Gap, Quote, Trade
 from farm.storage.directory import DataDirectory, open_data_directory
 from farm.storage.parquet import ParquetStore
+from farm.storage.quarantine import QuarantineStore, quarantine_files
+from farm.storage.quarantine_file import read_item
 from farm.storage.reader import read_batches
-from farm.storage.unparsed import UnparsedStore
+from farm.storage.unparsed import UNSTORABLE, UnparsedStore
+from farm.threads import in_thread
 from farm.types import NumberMode
 from tests.actors.lines import cut_short, supervise
 from tests.effort import runs
@@ -44,13 +47,17 @@ class Rig:
             "aggregator>sink",
             lose=lose_bundles("aggregator>sink"),
             max_bytes=more.pop("mailbox_bytes", 10**6),
+            on_quarantine=lambda kept: self.quarantine.add(kept),
         )
         sink = {"run_sync": more.pop("run_sync", inline)}
         if "max_pending_bytes" in more:
             sink["max_pending_bytes"] = more.pop("max_pending_bytes")
         self.store = FlakyStore(directory, **more)
         self.unparsed = UnparsedStore(directory, max_memory_bytes=10_000)
-        self.actor = SinkActor(self.store, self.unparsed, self.inbox, **sink)
+        self.quarantine = QuarantineStore(directory)
+        self.actor = SinkActor(
+            self.store, self.unparsed, self.inbox, quarantine=self.quarantine, **sink
+        )
         self._serial = 0
 
     def put(self, *batches: Batch[Any], **more: Any) -> None:
@@ -229,6 +236,61 @@ async def test_a_bundle_that_crashes_twice_is_a_gap_on_the_disk(directory: DataD
     assert [line["ordinal"] for line in rig.kept()] == [0, 1, 2]
 
 
+async def test_of_a_bundle_that_crashes_twice_what_is_stored_is_not_taken_for_lost(
+    directory: DataDirectory,
+) -> None:
+    rig = Rig(directory)
+    rig.store.crash_on = (1, 2)
+    rig.put(trades([0]), Batch.of([quote(1)]), trades([2]))
+    rig.put(trades([3]))
+    await rig.run()
+    assert (rig.trades(), rig.quotes()) == ([0, 3], [])
+    assert {(gap.feed.rpartition("/")[2], gap.size) for gap in rig.gaps()} == {
+        ("quote", 1),
+        ("trade", 1),
+    }
+    (path,) = quarantine_files(directory.path)
+    item = read_item(path)
+    assert isinstance(item, Bundle)
+    assert [[row.ordinal for row in batch] for batch in item.batches] == [[1], [2]]
+
+
+async def test_a_crash_after_the_last_batch_stores_and_loses_nothing_twice(
+    directory: DataDirectory,
+) -> None:
+    rig = Rig(directory, mailbox_bytes=150)
+    calls = 0
+
+    def on_loss(_gap: Gap) -> None:
+        nonlocal calls
+        calls += 1
+        raise ValueError
+
+    rig.actor._on_loss = on_loss
+    for number in range(3):
+        rig.put(trades([number]))
+    await rig.run()
+    assert calls == 1
+    assert rig.trades() == [2]
+    assert [gap.size for gap in rig.gaps()] == [2]
+
+
+async def test_quarantined_items_are_written_soon_and_at_the_end(
+    directory: DataDirectory, autojump_clock: MockClock
+) -> None:
+    rig = Rig(directory)
+    crashed = Quarantined("m", Bundle(ORIGIN, 1, NOON, []), "a", ("one", "two"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervise, rig.actor)
+        rig.quarantine.add(crashed)
+        await trio.sleep(0.6)
+        assert len(quarantine_files(directory.path)) == 1
+        nursery.cancel_scope.cancel()
+    rig.quarantine.add(crashed)
+    await rig.run()
+    assert len(quarantine_files(directory.path)) == 2
+
+
 async def test_cancelled_at_any_moment_it_writes_each_row_once(tmp_path: Path) -> None:
     cut = 0
     for seed in range(runs(40)):
@@ -284,7 +346,7 @@ async def test_a_disk_that_fails_under_pressure_makes_no_losses_up(
     for number in range(3):
         rig.put(trades([number]), unparsed=[frame(number)])
     await rig.run()
-    assert rig.inbox.quarantined == []
+    assert rig.inbox.quarantine_count == 0
     assert rig.trades() == [0, 1, 2]
     assert [line["ordinal"] for line in rig.kept()] == [0, 1, 2]
 

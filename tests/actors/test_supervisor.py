@@ -61,7 +61,10 @@ class Watched(Supervisor):
     def __init__(self, rng: random.Random | None = None, **policy: Any) -> None:
         self.events: list[LifecycleEvent] = []
         super().__init__(
-            Policy(**policy), weather=(ConnectionLost,), on_event=self.events.append, rng=rng
+            Policy(**policy),
+            weather=(ConnectionLost,),
+            on_event=self.events.append,
+            rng=lambda _name: rng or random.Random(),
         )
 
     @property
@@ -241,7 +244,7 @@ async def test_errors_are_judged_by_the_leaves(
 ) -> None:
     supervisor = Watched()
     await supervisor.run(Scripted(error, None))
-    assert supervisor.told == ["started", what, "started", "stopped"]
+    assert supervisor.told == ["started", what, "restarted", "stopped"]
     assert supervisor.events[1].error is error
 
 
@@ -308,11 +311,11 @@ async def test_events_tell_the_whole_story_in_order(autojump_clock: MockClock) -
     supervisor = Watched(GREATEST, backoff_initial=2.0)
     await supervisor.run(Scripted(lives(1.0, then=weather), crash, None))
     assert supervisor.events == [
-        LifecycleEvent("actor", Lifecycle.STARTED),
-        LifecycleEvent("actor", Lifecycle.HEALTHY),
-        LifecycleEvent("actor", Lifecycle.WEATHER, weather, 2.0),
-        LifecycleEvent("actor", Lifecycle.STARTED),
-        LifecycleEvent("actor", Lifecycle.CRASHED, crash, 0.0),
-        LifecycleEvent("actor", Lifecycle.STARTED),
-        LifecycleEvent("actor", Lifecycle.STOPPED),
+        LifecycleEvent("actor", Lifecycle.STARTED, 0.0, 1),
+        LifecycleEvent("actor", Lifecycle.HEALTHY, 0.0, 1),
+        LifecycleEvent("actor", Lifecycle.WEATHER, 1.0, 1, weather, 2.0),
+        LifecycleEvent("actor", Lifecycle.RESTARTED, 3.0, 2),
+        LifecycleEvent("actor", Lifecycle.CRASHED, 3.0, 2, crash, 0.0),
+        LifecycleEvent("actor", Lifecycle.RESTARTED, 3.0, 3),
+        LifecycleEvent("actor", Lifecycle.STOPPED, 3.0, 3),
     ]

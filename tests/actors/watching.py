@@ -21,7 +21,7 @@ from farm.net.budget import Budget
 from farm.net.rest import RestClient
 from farm.types import Exchange, Market, NumberMode
 from tests.exchanges.listings import T0, body
-from tests.net.test_rest import Answer, MemoryBackend, Server
+from tests.net.test_rest import Answer, MemoryDial, Server
 
 BINANCE = rules_of(Exchange.BINANCE, Market.SPOT)
 LINEAR = rules_of(Exchange.BYBIT, Market.LINEAR)
@@ -151,11 +151,11 @@ async def watching(
     supervised: bool = True,
     **options: Any,
 ) -> AsyncIterator[Rig]:
-    backend = MemoryBackend(venue)
+    dial = MemoryDial(venue)
     async with trio.open_nursery() as nursery:
-        backend.nursery = nursery
+        dial.nursery = nursery
         budget = budget or Budget(10_000, 60.0, "weight")
-        async with RestClient("http://a.test", budget=budget, network_backend=backend) as client:
+        async with RestClient("http://a.test", budget=budget, open_stream=dial) as client:
             rig = Rig(client, rules, **options)
             if supervised:
                 nursery.start_soon(rig.supervise)

@@ -12,9 +12,12 @@ import trio
 import farm as package
 from farm import (
     AmbiguousSymbol,
+    BookUpdate,
     BookVerdict,
     ConfigError,
     DataDirectoryError,
+    Gap,
+    Instrument,
     Kline,
     OrderBook,
     Quote,
@@ -88,6 +91,52 @@ async def test_what_is_not_collected_is_an_error_that_says_what_is() -> None:
             farm.subscribe(Trade, symbols=[None])  # type: ignore[list-item]
         with pytest.raises(ValueError, match="max_bytes must be 1 or more, not 0"):
             farm.subscribe(Trade, max_bytes=0)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "more", "message"),
+    [
+        ([Trade], {}, r"Trade can't be conflated: each one counts.*MarkPrice.*BookUpdate of books"),
+        ([Quote, Trade], {}, r"Trade can't be conflated"),
+        ([BookUpdate], {"symbols": "SOLUSDT"}, r"orderbook.200.SOLUSDT can't be conflated"),
+        ([BookUpdate], {"market": "spot"}, r"btcusdt@depth can't be conflated: it carries changes"),
+        ([BookUpdate], {}, r"can't be conflated"),
+        ([Instrument], {}, r"Instrument can't be conflated"),
+        ([Quote], {"max_bytes": 10}, r"max_bytes has no meaning with conflate"),
+    ],
+)
+async def test_what_can_not_be_conflated_says_why(
+    kinds: list[type[Any]], more: dict[str, Any], message: str
+) -> None:
+    config = idle()
+    config["collectors"][0]["streams"] += ["book@1000ms", "book:20"]
+    async with open_farm(config) as farm:
+        with pytest.raises(ValueError, match=message):
+            farm.subscribe(*kinds, conflate=True, **more)
+        farm.subscribe(Quote, Gap, conflate=True)
+
+
+async def test_books_that_come_whole_can_be_conflated_and_others_that_join_them_are_left_out() -> (
+    None
+):
+    market = MarketSimulator(Exchange.BINANCE, Market.SPOT, ["BTCUSDT"], seed=1, rate=500)
+    async with open_fake(FakeBinance(market, pace=Recorded())) as fake:
+        one = collector("binance", "spot", ["BTCUSDT"], ["book:5"], fake)
+        async with (
+            open_farm({"collectors": [one]}) as farm,
+            farm.subscribe(BookUpdate, conflate=True) as books,
+            farm.subscribe(BookUpdate) as every,
+        ):
+            assert (await books.receive())[0].depth == 5
+            await farm.add_streams("book")
+            depths = set()
+            while depths != {5, None}:
+                depths |= {update.depth for update in await every.receive()}
+            await until(lambda: books.dropped > 10)
+            farm.stop()
+            rows = [row for batch in [b async for b in books] for row in batch]
+            assert {row.depth for row in rows} == {5}
+            assert len(rows) <= 2  # what came with a gap, and the newest
 
 
 async def test_a_book_without_data_says_so() -> None:

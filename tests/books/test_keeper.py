@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import attrs
 import pytest
 
+from farm.batch import Batch, Origin
+from farm.bundle import Bundle
 from farm.entities import BookUpdate, Gap, Quote
 from farm.exchanges.session import Frames
-from farm.types import BookVerdict, GapCause
+from farm.types import BookVerdict, Exchange, GapCause, Market
 from tests.books.feeding import STALE, UNVERIFIABLE, VERIFIED
 from tests.exchanges.feeding import (
     BINANCE_SPOT,
@@ -74,9 +79,14 @@ def test_the_end_of_the_connection_makes_all_books_stale_until_they_sync_anew() 
     assert drive.book().book().best_bid.quantity == 5
 
 
-def test_an_interrupted_keeper_trusts_no_book_and_says_so() -> None:
+def bundle_of(*batches: Batch[Any], **more: Any) -> Bundle:
+    origin = Origin(Exchange.BINANCE, Market.SPOT, "c", 1)
+    return Bundle(origin, 99, 77, list(batches), **more)
+
+
+def test_a_keeper_interrupted_at_the_end_of_an_epoch_trusts_no_book_and_says_so() -> None:
     drive = two_books()
-    gaps = drive.keeper.interrupted(77)
+    gaps = drive.keeper.interrupted(bundle_of(ended="gone"))
     assert [(gap.feed, gap.cause, gap.edge) for gap in gaps] == [
         (f"binance/spot/{feed}", GapCause.CRASH, "aggregator")
         for feed in ("BTCUSDT/book", "ETHUSDT/book", "BTCUSDT/book:20")
@@ -86,6 +96,46 @@ def test_an_interrupted_keeper_trusts_no_book_and_says_so() -> None:
     drive.read()
     drive.read(binance_diff(11, 11))
     assert [fetch.stream.symbol for fetch in drive.fetches()] == ["BTCUSDT", "ETHUSDT"]
+
+
+BTC = "binance/spot/BTCUSDT/book"
+BTC20 = "binance/spot/BTCUSDT/book:20"
+ETH = "binance/spot/ETHUSDT/book"
+
+
+def update_of(symbol: str, depth: int | None) -> BookUpdate:
+    (update,) = two_books().read(binance_diff(11, 11, symbol=symbol)).rows
+    assert isinstance(update, BookUpdate)
+    return attrs.evolve(update, depth=depth)
+
+
+@pytest.mark.parametrize(
+    ("bundle", "feeds"),
+    [
+        (bundle_of(Batch.of([update_of("ETHUSDT", None)])), [ETH]),
+        (bundle_of(Batch.of([update_of("BTCUSDT", 20)])), [BTC20]),
+        (bundle_of(asked=(BTC,)), [BTC]),
+        (bundle_of(dropped=(ETH,)), [ETH]),
+        (bundle_of(down=frozenset({BTC, ETH})), [BTC, ETH]),
+        (bundle_of(ended="gone", down=frozenset({ETH})), [ETH]),
+        (bundle_of(up=(BTC,)), []),
+    ],
+)
+def test_an_interrupted_keeper_trusts_no_book_that_the_bundle_was_about(
+    bundle: Bundle, feeds: list[str]
+) -> None:
+    drive = two_books()
+    assert [gap.feed for gap in drive.keeper.interrupted(bundle)] == feeds
+    stale = [book.stream.feed for book in drive.keeper.books if book.verdict is STALE]
+    assert stale == feeds
+
+
+def test_an_interrupted_keeper_trusts_no_book_that_a_quote_or_a_gap_was_about() -> None:
+    drive = two_books()
+    quotes = Batch.of(drive.read(binance_quote(1, ("1", "1"), ("2", "1"))).rows)
+    assert [gap.feed for gap in drive.keeper.interrupted(bundle_of(quotes))] == [BTC]
+    gaps = Batch.of(two_books().keeper.interrupted(bundle_of(asked=(ETH,))))
+    assert [gap.feed for gap in drive.keeper.interrupted(bundle_of(gaps))] == [ETH]
 
 
 def test_a_contradicting_quote_touches_its_own_book_alone() -> None:

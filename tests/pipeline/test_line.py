@@ -15,6 +15,7 @@ from farm.exchanges.session import Frames, Opened, SendText, StreamState
 from farm.pipeline import Lane, Line, Settings
 from farm.pipeline.lane import SessionOptions
 from farm.pipeline.line import make_line
+from farm.storage.quarantine import QuarantineStore
 from farm.types import CollectorStatus, Exchange, Market
 
 SPOT = rules_of(Exchange.BINANCE, Market.SPOT)
@@ -26,18 +27,24 @@ TRADE = (
 
 def line(name: str = "binance/spot#1", lanes: int = 1) -> Line:
     streams = [SPOT.streams.stream("BTCUSDT", "trade")]
-    one = make_line(name, SPOT, Settings(), SessionOptions(), Overflow.DROP_OLDEST, streams)
+    one = make_line(
+        name, SPOT, Settings(), SessionOptions(), Overflow.DROP_OLDEST, QuarantineStore(), streams
+    )
     for _ in range(lanes):
         one.new_lane()
     return one
+
+
+def event(actor: str, what: Lifecycle, error: Exception | None = None) -> LifecycleEvent:
+    return LifecycleEvent(actor, what, 0.0, 1, error)
 
 
 async def test_it_takes_note_of_its_own_actors_alone() -> None:
     first, tenth = line("binance/spot#1"), line("binance/spot#10")
     lost = ConnectionLost("gone")
     for one in (first, tenth):
-        one.take_note(LifecycleEvent("binance/spot#10", Lifecycle.WEATHER, lost, 0.5))
-        one.take_note(LifecycleEvent("binance/spot#10 parser", Lifecycle.CRASHED, KeyError("x")))
+        one.take_note(event("binance/spot#10", Lifecycle.WEATHER, lost))
+        one.take_note(event("binance/spot#10 parser", Lifecycle.CRASHED, KeyError("x")))
     untouched, lane = first.lanes[0], tenth.lanes[0]
     assert (untouched.failures, untouched.crashes, untouched.last_error) == (0, 0, "")
     assert untouched.status is CollectorStatus.STARTING
@@ -48,7 +55,7 @@ async def test_it_takes_note_of_its_own_actors_alone() -> None:
 
 async def test_an_error_without_words_is_named_by_its_type() -> None:
     one = line()
-    one.take_note(LifecycleEvent(one.name, Lifecycle.CRASHED, ZeroDivisionError()))
+    one.take_note(event(one.name, Lifecycle.CRASHED, ZeroDivisionError()))
     assert one.lanes[0].last_error == "ZeroDivisionError"
 
 
@@ -64,13 +71,13 @@ async def test_lanes_have_names_of_their_own_and_none_is_used_again() -> None:
 
 async def test_a_note_on_one_lane_leaves_the_other_alone() -> None:
     one = line(lanes=2)
-    one.take_note(LifecycleEvent("binance/spot#1~2", Lifecycle.HEALTHY))
+    one.take_note(event("binance/spot#1~2", Lifecycle.HEALTHY))
     assert [lane.is_running for lane in one.lanes] == [False, True]
 
 
 async def test_a_parked_aggregator_stops_every_lane() -> None:
     one = line(lanes=2)
-    one.take_note(LifecycleEvent(f"{one.name} aggregator", Lifecycle.PARKED, KeyError("x")))
+    one.take_note(event(f"{one.name} aggregator", Lifecycle.PARKED, KeyError("x")))
     assert {lane.status for lane in one.lanes} == {CollectorStatus.PARKED}
 
 

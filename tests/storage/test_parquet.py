@@ -124,6 +124,16 @@ def test_what_is_written_is_not_written_again(directory: DataDirectory) -> None:
     assert len(files(directory)) == 1
 
 
+def test_the_batch_that_was_added_last_may_be_added_again_and_is_not(
+    directory: DataDirectory,
+) -> None:
+    store = ParquetStore(directory)
+    first, second = trades(range(3)), trades(range(3))
+    for batch in (first, first, second, second):
+        store.add(batch, 0.0)
+    assert (store.rows_added, store.rows_pending) == (6, 6)
+
+
 def test_due_by_rows_by_bytes_or_by_age(directory: DataDirectory) -> None:
     by_rows = ParquetStore(directory, max_rows=3)
     by_rows.add(trades([1, 2]), 0.0)
