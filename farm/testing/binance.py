@@ -25,16 +25,20 @@ from farm.testing.binance_requests import (
 )
 from farm.testing.binance_rest import BinanceRest
 from farm.testing.clock import Pace
-from farm.testing.connection import Connection, Refusal
+from farm.testing.connection import Connection
+from farm.testing.faults.script import FaultScript
 from farm.testing.floor import PushFilter
 from farm.testing.hiding import shown_on_binance
 from farm.testing.limits import RateWindow, WeightWindow
 from farm.testing.markets import BINANCE_SPOT, BinanceRules, Route
+from farm.testing.network import MemoryNetwork
 from farm.testing.rest import Request, Response
 from farm.testing.server import FakeExchange
 from farm.testing.simulator.binance.contract_info import contract_info_text
 from farm.testing.source import Push, Source
 from farm.testing.time_units import in_microseconds
+from farm.testing.venue import Refusal
+from farm.testing.wall_clock import WallClock
 from farm.types import Exchange
 
 __all__ = ["FakeBinance"]
@@ -64,6 +68,9 @@ class FakeBinance(FakeExchange):
         filter: PushFilter | None = None,  # noqa: A002
         empty_books: bool = False,
         weights: WeightWindow | None = None,
+        network: MemoryNetwork | None = None,
+        faults: FaultScript | None = None,
+        wall_clock: WallClock | None = None,
     ) -> None:
         super().__init__(
             source,
@@ -75,6 +82,9 @@ class FakeBinance(FakeExchange):
             tls=tls,
             filter=filter,
             max_age=rules.max_age,
+            network=network,
+            faults=faults,
+            wall_clock=wall_clock,
         )
         self.rules = rules
         self.weights = WeightWindow(rules.weight_per_minute) if weights is None else weights
@@ -113,6 +123,9 @@ class FakeBinance(FakeExchange):
     def take(self, push: Push) -> None:
         self._market.take(push)
 
+    def is_diff(self, push: Push) -> bool:
+        return self._market.is_diff(push.stream)
+
     def awaits_snapshot(self, symbol: str) -> bool:
         asked = symbol in self._rest_side.asked
         return not asked and self._market.follows(self.subscribed(), symbol)
@@ -126,19 +139,16 @@ class FakeBinance(FakeExchange):
 
     # --- connections -----------------------------------------------------------------------------
 
-    def refuse(self, connection: Connection, target: str) -> Refusal | None:  # noqa: ARG002
+    def judge(self, connection: Connection, target: str) -> Refusal | None:  # noqa: ARG002
         if not self._connects.admit(trio.current_time()):
-            self.connections_refused += 1
             return Refusal(429, headers=[(b"retry-after", b"300")])
         try:
             parse_address(target, self.rules)
         except InvalidRequest as error:
-            self.connections_refused += 1
             return Refusal(error.code, error.message.encode())
         return None
 
-    def opened(self, connection: Connection, target: str) -> None:
-        self.connections_accepted += 1
+    def welcome(self, connection: Connection, target: str) -> None:
         self._messages[connection] = RateWindow(self.rules.messages_per_second, 1.0)
         address = parse_address(target, self.rules)
         self._adopt(connection, address)
@@ -182,7 +192,7 @@ class FakeBinance(FakeExchange):
                 reply["id"] = request_id
         else:
             reply = {"result": result, "id": None if request_id is ABSENT else request_id}
-        connection.send_text(json.dumps(reply, separators=(",", ":"), ensure_ascii=False))
+        self.reply(connection, json.dumps(reply, separators=(",", ":"), ensure_ascii=False))
 
     def _execute(self, connection: Connection, request: dict[str, Any]) -> Any:
         method = request["method"]

@@ -75,6 +75,10 @@ class BinanceMarket:
         """Whether the diffs of a symbol are among these streams."""
         return any(self._diff_symbol(stream) == symbol for stream in streams)
 
+    def is_diff(self, stream: str) -> bool:
+        """Whether a stream carries the diffs of a book."""
+        return self._diff_symbol(stream) is not None
+
     def _diff_symbol(self, stream: str) -> str | None:
         """The symbol of a diff stream, None for any other."""
         if stream not in self._diff_symbols:

@@ -15,18 +15,22 @@ from weakref import WeakKeyDictionary
 
 import trio
 
-from farm.testing.bybit_market import BybitMarket
+from farm.testing.bybit_market import BybitMarket, is_book_delta
 from farm.testing.bybit_rest import BybitRest
 from farm.testing.clock import Pace
-from farm.testing.connection import Connection, Refusal
+from farm.testing.connection import Connection
+from farm.testing.faults.script import FaultScript
 from farm.testing.floor import PushFilter
 from farm.testing.hiding import shown_on_bybit
 from farm.testing.limits import RateWindow, RequestWindow
 from farm.testing.markets import BYBIT_RULES, BybitRules
+from farm.testing.network import MemoryNetwork
 from farm.testing.rest import Request, Response
 from farm.testing.server import FakeExchange
 from farm.testing.simulator.bybit.speech import BYBIT_INTERVALS
 from farm.testing.source import Push, Source
+from farm.testing.venue import Refusal
+from farm.testing.wall_clock import WallClock
 from farm.types import Exchange, Market
 
 __all__ = ["FakeBybit"]
@@ -53,6 +57,9 @@ class FakeBybit(FakeExchange):
         filter: PushFilter | None = None,  # noqa: A002
         empty_books: bool = False,
         requests: RequestWindow | None = None,
+        network: MemoryNetwork | None = None,
+        faults: FaultScript | None = None,
+        wall_clock: WallClock | None = None,
     ) -> None:
         self.rules = BYBIT_RULES[market] if rules is None else rules
         super().__init__(
@@ -65,6 +72,9 @@ class FakeBybit(FakeExchange):
             tls=tls,
             filter=filter,
             max_age=self.rules.max_age,
+            network=network,
+            faults=faults,
+            wall_clock=wall_clock,
         )
         self.requests = (
             RequestWindow(self.rules.requests_per_5_seconds) if requests is None else requests
@@ -76,14 +86,19 @@ class FakeBybit(FakeExchange):
         self._connects = RateWindow(self.rules.connections_per_5_minutes, 300.0)
         self._last_ping: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
 
-    @property
-    def market(self) -> Market:
-        return self.rules.market
-
     # --- market ----------------------------------------------------------------------------------
 
     def take(self, push: Push) -> None:
-        self._market.take(push)
+        self._market.take(self._market.renumbered(push))
+
+    def deliver(self, push: Push, limit: int) -> list[Connection]:
+        return super().deliver(self._market.renumbered(push), limit)
+
+    def is_diff(self, push: Push) -> bool:
+        return is_book_delta(push)
+
+    def begin_anew(self) -> None:
+        self._market.begin_anew()
 
     def shown(self, push: Push, hidden: Collection[str]) -> Push | None:
         return shown_on_bybit(push, hidden)
@@ -104,21 +119,18 @@ class FakeBybit(FakeExchange):
 
     # --- connections -----------------------------------------------------------------------------
 
-    def refuse(self, connection: Connection, target: str) -> Refusal | None:  # noqa: ARG002
-        refusal: Refusal | None = None
+    def judge(self, connection: Connection, target: str) -> Refusal | None:  # noqa: ARG002
         if urlsplit(target).path != f"/v5/public/{self.market.value}":
-            refusal = Refusal(404)
-        elif self._is_full() or not self._connects.admit(trio.current_time()):
-            refusal = Refusal(403)
-        self.connections_refused += refusal is not None
-        return refusal
+            return Refusal(404)
+        if self._is_full() or not self._connects.admit(trio.current_time()):
+            return Refusal(403)
+        return None
 
     def _is_full(self) -> bool:
         most = self.rules.concurrent_connections
         return most is not None and len(self.connections) >= most
 
-    def opened(self, connection: Connection, target: str) -> None:  # noqa: ARG002
-        self.connections_accepted += 1
+    def welcome(self, connection: Connection, target: str) -> None:  # noqa: ARG002
         self._last_ping[connection] = trio.current_time()
 
     def on_frame(self, connection: Connection) -> None:
@@ -147,7 +159,8 @@ class FakeBybit(FakeExchange):
         if operation == "ping":
             self._last_ping[connection] = trio.current_time()
             now_ms = self._rest_side.now() // 1_000_000
-            connection.send_text(self.rules.replies.pong(connection.name, request, now_ms))
+            if not self.leaves_ping(connection):
+                connection.send_text(self.rules.replies.pong(connection.name, request, now_ms))
         elif operation in ("subscribe", "unsubscribe"):
             args = request.get("args")
             if not isinstance(args, list) or not all(isinstance(topic, str) for topic in args):
@@ -177,9 +190,8 @@ class FakeBybit(FakeExchange):
             first = None if text is None else Push(now, topic, text)
             if first is not None and self._listing.hidden:
                 first = self.shown(first, self._listing.hidden)
-            if first is not None and self.is_sent(connection, first):
-                connection.send_text(first.text)
-                self.sent[topic] += 1
+            if first is not None:
+                self.deliver_first(connection, first)
 
     def _failure(self, connection: Connection, args: list[str]) -> str:
         rules = self.rules
@@ -221,13 +233,13 @@ class FakeBybit(FakeExchange):
         self, connection: Connection, request: dict[str, Any], args: list[str]
     ) -> None:
         text = self.rules.replies.done(connection.name, request, request["op"], args)
-        connection.send_text(text)
+        self.reply(connection, text)
 
     def _fail(
         self, connection: Connection, request: dict[str, Any], operation: str, message: str
     ) -> None:
         text = self.rules.replies.failed(connection.name, request, operation, message)
-        connection.send_text(text)
+        self.reply(connection, text)
 
     # --- REST ------------------------------------------------------------------------------------
 

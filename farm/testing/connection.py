@@ -7,12 +7,8 @@ because a market in flood sends tens of thousands a second.
 from __future__ import annotations
 
 import math
-import socket
-import struct
 from collections import deque
-from typing import Protocol
 
-import attrs
 import trio
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
@@ -30,40 +26,18 @@ from wsproto.events import (
 )
 from wsproto.utilities import RemoteProtocolError
 
-__all__ = ["Connection", "Refusal", "Venue", "reset_socket", "text_frame"]
+from farm.testing.venue import Venue
+from farm.testing.wire import reset_socket, text_frame
+
+__all__ = ["Connection"]
 
 _CHUNK = 1 << 16
+_FIRST_FRAGMENT, _FRAGMENT = 0x01, 0x00
+# Between two pieces of a message that never ends: time passes, on a virtual clock too.
+_BREATH = 0.001
 # How long a client may take to shake hands, and to answer a close.
 _HANDSHAKE_DEADLINE = 10.0
 _CLOSE_DEADLINE = 5.0
-
-
-@attrs.define
-class Refusal:
-    """An HTTP answer in place of a WebSocket."""
-
-    status: int
-    body: bytes = b""
-    headers: list[tuple[bytes, bytes]] = attrs.Factory(list)
-
-
-class Venue(Protocol):
-    """What a connection asks of its exchange."""
-
-    def refuse(self, connection: Connection, target: str) -> Refusal | None:
-        """The answer to a handshake that gets no WebSocket; None accepts it."""
-
-    def opened(self, connection: Connection, target: str) -> None:
-        """The handshake is answered; subscribe what the address names."""
-
-    def on_frame(self, connection: Connection) -> None:
-        """Any frame arrived, control frames included."""
-
-    def on_text(self, connection: Connection, text: str) -> None:
-        """A whole text message arrived."""
-
-    async def heartbeat(self, connection: Connection) -> None:
-        """Runs beside the connection: pings, deadlines."""
 
 
 class Connection:
@@ -93,6 +67,10 @@ class Connection:
         self._room = trio.Event()
         self._open = False
         self._ending = False
+        self._half_open = False
+        self._mute_until: float | None = None
+        self._deaf_until: float | None = None
+        self._nursery: trio.Nursery | None = None
         self._scope = trio.CancelScope()
         self._parts: list[str] = []
 
@@ -102,6 +80,11 @@ class Connection:
     def is_open(self) -> bool:
         """Between the handshake's answer and the first close frame of either side."""
         return self._open
+
+    @property
+    def is_half_open(self) -> bool:
+        """Whether it was left half open."""
+        return self._half_open
 
     def send_text(self, text: str) -> None:
         self.send_frame(text_frame(text.encode()))
@@ -128,6 +111,34 @@ class Connection:
         reset_socket(self._stream)
         self._scope.cancel()
 
+    def stall(self, seconds: float) -> None:
+        """Sends nothing for so long, while it reads on."""
+        self._mute_until = max(self._mute_until or 0.0, trio.current_time() + seconds)
+
+    def stop_reading(self, seconds: float) -> None:
+        """Takes in nothing that arrives within so long until it is over."""
+        self._deaf_until = max(self._deaf_until or 0.0, trio.current_time() + seconds)
+
+    def leave_half_open(self) -> None:
+        """From now on it neither sends nor reads nor ends, until the exchange does."""
+        self._open = False
+        self._half_open = True
+        self._scope.deadline = math.inf
+        self._outbox.clear()
+        self._room.set()
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+
+    def send_endlessly(self, payload: bytes) -> None:
+        """Sends the beginning of a text message, and then more of it until the client ends the
+        connection. Nothing else is sent any more."""
+        if self._open and self._nursery is not None:
+            self._open = False
+            self._room.set()
+            head = text_frame(payload)
+            self._put(bytes([_FIRST_FRAGMENT]) + head[1:])
+            self._nursery.start_soon(self._send_fragments)
+
     async def wait_room(self, below: int) -> None:
         """Until fewer than `below` bytes are queued, or the connection has ended."""
         while self.queued >= below and self._open:
@@ -143,11 +154,14 @@ class Connection:
             with self._scope:
                 try:
                     async with trio.open_nursery() as nursery:
+                        self._nursery = nursery
                         nursery.start_soon(self._write)
                         await self._read(nursery)
                         nursery.cancel_scope.cancel()
                 except* (trio.BrokenResourceError, trio.ClosedResourceError):
                     pass  # the client went away, or the exchange reset the line
+                if self._half_open:
+                    await trio.sleep_forever()
         finally:
             self._open = False
             self._room.set()
@@ -156,6 +170,10 @@ class Connection:
 
     async def _read(self, nursery: trio.Nursery) -> None:
         while data := await self._stream.receive_some(_CHUNK):
+            while (until := self._deaf_until) is not None:
+                await trio.sleep_until(until)
+                if self._deaf_until == until:
+                    self._deaf_until = None
             if self._ending:
                 continue  # the last word is queued
             try:
@@ -179,8 +197,9 @@ class Connection:
             self._answer_handshake(event, nursery)
             return
         self._venue.on_frame(self)
-        if isinstance(event, Ping) and self._open:
-            self._put(self._protocol.send(event.response()))
+        if isinstance(event, Ping):
+            if self._open and not self._venue.leaves_ping(self):
+                self._put(self._protocol.send(event.response()))
         elif isinstance(event, Pong):
             self.last_pong = trio.current_time()
         elif isinstance(event, CloseConnection):
@@ -239,6 +258,10 @@ class Connection:
                     self._scope.cancel()
                 self._work = trio.Event()
                 await self._work.wait()
+            while (until := self._mute_until) is not None:
+                await trio.sleep_until(until)
+                if self._mute_until == until:
+                    self._mute_until = None
             chunk: list[bytes] = []
             size = 0
             while self._outbox and size < _CHUNK:
@@ -248,21 +271,11 @@ class Connection:
             self.queued -= size
             self._room.set()
 
-
-def text_frame(payload: bytes) -> bytes:
-    """A whole, unmasked text frame (RFC 6455, 5.2)."""
-    size = len(payload)
-    if size < 126:
-        return b"\x81" + size.to_bytes(1) + payload
-    if size < 1 << 16:
-        return b"\x81\x7e" + size.to_bytes(2) + payload
-    return b"\x81\x7f" + size.to_bytes(8) + payload
-
-
-def reset_socket(stream: trio.abc.Stream) -> None:
-    """Closes the socket under a stream so that the peer gets a TCP reset."""
-    while isinstance(stream, trio.SSLStream):
-        stream = stream.transport_stream
-    if isinstance(stream, trio.SocketStream) and stream.socket.fileno() >= 0:
-        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        stream.socket.close()
+    async def _send_fragments(self) -> None:
+        fragment = bytes([_FRAGMENT]) + text_frame(b"0" * _CHUNK)[1:]
+        while not self._ending:
+            if self.queued >= _CHUNK:
+                self._room = trio.Event()
+                await self._room.wait()
+            self._put(fragment)
+            await trio.sleep(_BREATH)

@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from typing import TypeAlias
 
-from farm.testing.connection import Connection, text_frame
+from farm.testing.connection import Connection
+from farm.testing.faults.frames import FrameFaults
 from farm.testing.listing import Listing
 from farm.testing.source import Push
+from farm.testing.wire import text_frame
 
 __all__ = ["PushFilter", "TradingFloor"]
 
@@ -21,11 +23,15 @@ class TradingFloor(ABC):
     """Subscriptions and deliveries.
 
     ``filter``: which pushes are sent to which connection, None for all; it may be set at any
-    time. ``sent``: frames queued by stream, over all connections.
+    time. ``sent``: frames by stream, over all connections, whatever
+    faults make of them.
     """
 
-    def __init__(self, listing: Listing, push_filter: PushFilter | None) -> None:
+    def __init__(
+        self, listing: Listing, push_filter: PushFilter | None, faults: FrameFaults
+    ) -> None:
         self.filter = push_filter
+        self._faults = faults
         self.sent: Counter[str] = Counter()
         self._listing = listing
         self._subscribers: dict[str, dict[Connection, None]] = {}
@@ -73,6 +79,9 @@ class TradingFloor(ABC):
             if shown is None:
                 return []
             push = shown
+        faulty = self._faults.active
+        if faulty and self._faults.begin(push):
+            return []
         frames: dict[tuple[bool, bool], bytes] = {}
         congested: list[Connection] = []
         for connection in subscribers:
@@ -83,11 +92,25 @@ class TradingFloor(ABC):
                 combined, microseconds = form
                 text = self.envelope(push, combined=combined, microseconds=microseconds)
                 frames[form] = text_frame(text.encode())
-            connection.send_frame(frames[form])
+            if faulty:
+                self._faults.send(connection, push, frames[form])
+            else:
+                connection.send_frame(frames[form])
             self.sent[push.stream] += 1
             if connection.queued >= limit:
                 congested.append(connection)
         return congested
+
+    def deliver_first(self, connection: Connection, push: Push) -> None:
+        """Sends a subscriber what its stream begins with."""
+        if not self.is_sent(connection, push):
+            return
+        frame = text_frame(push.text.encode())
+        if self._faults.active and not self._faults.begin(push):
+            self._faults.send(connection, push, frame)
+        else:
+            connection.send_frame(frame)
+        self.sent[push.stream] += 1
 
     def is_sent(self, connection: Connection, push: Push) -> bool:
         """Whether a subscriber gets a push."""

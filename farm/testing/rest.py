@@ -26,11 +26,12 @@ class Request:
 
 @attrs.define
 class Response:
-    """An answer; the body is JSON text."""
+    """An answer; the body is JSON text unless ``content_type`` says otherwise."""
 
     body: str
     status: int = 200
     headers: list[tuple[str, str]] = attrs.Factory(list)
+    content_type: str = "application/json"
 
 
 async def serve_http(
@@ -69,7 +70,7 @@ async def _serve_one(
     response = await answer(_request(head))
     body = response.body.encode()
     headers = [
-        ("content-type", "application/json;charset=UTF-8"),
+        ("content-type", f"{response.content_type};charset=UTF-8"),
         ("content-length", str(len(body))),
         *response.headers,
     ]

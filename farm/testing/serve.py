@@ -4,15 +4,18 @@ A SPEC is ``binance/spot:BTCUSDT,ETHUSDT`` or ``bybit/linear:BTCUSDT``; all seve
 served, and USD-M and COIN-M share their budget of REST weight. Prints one JSON line when
 ready, ``{"endpoints": {"binance/spot": {"ws": "ws://…", "rest": "http://…"}}}``, and serves
 simulated markets in real time until its stdin ends (a parent's lifeline) or a SIGINT or SIGTERM
-comes.
+comes. With ``--fault-every SECONDS`` something goes wrong again and again, by seed, and each fault
+is a line on stderr.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import os
+import random
 import signal
 import sys
 import time
@@ -25,6 +28,8 @@ import trio
 from farm.testing.binance import FakeBinance
 from farm.testing.bybit import FakeBybit
 from farm.testing.clock import Recorded
+from farm.testing.faults.kinds import KINDS
+from farm.testing.faults.script import FaultScript
 from farm.testing.limits import WeightWindow
 from farm.testing.markets import BINANCE_RULES, BYBIT_RULES
 from farm.testing.names import upper
@@ -39,6 +44,12 @@ _MARKETS = {
     for exchange, rules in ((Exchange.BINANCE, BINANCE_RULES), (Exchange.BYBIT, BYBIT_RULES))
     for market in rules
 }
+PASSING = 20.0
+"""Seconds that give a fault its length: the longest takes a seventh of it."""
+
+PASSING_FAULTS = sorted(set(KINDS) - {"reject", "rest_status", "tls_failure", "clock_jump"})
+"""What goes wrong here: nothing for which a venue would lock anybody out for minutes."""
+
 # Beside letters and digits of any language, in names of futures and options.
 _WITHOUT_SIGNS = str.maketrans("", "", "_-.")
 
@@ -63,11 +74,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--rate", type=_rate, default=100.0, help="orders a second for each symbol (100)"
     )
+    parser.add_argument(
+        "--fault-every",
+        type=_rate,
+        metavar="SECONDS",
+        help="on average, at each of the fakes (never)",
+    )
     arguments = parser.parse_args(argv)
     names = [spec.name for spec in arguments.specs]
     if repeated := next((name for name in names if names.count(name) > 1), None):
         parser.error(f"{repeated} stands twice: name all its symbols in one SPEC")
-    trio.run(_serve, arguments.specs, arguments.seed, arguments.rate)
+    trio.run(_serve, arguments.specs, arguments.seed, arguments.rate, arguments.fault_every)
 
 
 def _spec(text: str) -> _Spec:
@@ -107,7 +124,7 @@ def _fake(spec: _Spec, seed: int, rate: float, futures: WeightWindow) -> FakeExc
     return FakeBybit(source, market, pace=Recorded())
 
 
-async def _serve(specs: Sequence[_Spec], seed: int, rate: float) -> None:
+async def _serve(specs: Sequence[_Spec], seed: int, rate: float, fault_every: float | None) -> None:
     async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
         nursery.start_soon(_until_signal, nursery.cancel_scope)
         endpoints: dict[str, dict[str, str]] = {}
@@ -115,10 +132,28 @@ async def _serve(specs: Sequence[_Spec], seed: int, rate: float) -> None:
         for spec in specs:
             fake = await stack.enter_async_context(open_fake(_fake(spec, seed, rate, futures)))
             endpoints[spec.name] = {"ws": fake.ws_url, "rest": fake.rest_url}
+            if fault_every is not None:
+                nursery.start_soon(_go_wrong, fake, spec.name, seed, fault_every)
         sys.stdout.write(json.dumps({"endpoints": endpoints}) + "\n")
         sys.stdout.flush()
         await _until_stdin_ends()
         nursery.cancel_scope.cancel()
+
+
+async def _go_wrong(fake: FakeExchange, name: str, seed: int, every: float) -> None:
+    """Have something go wrong again and again, at any of the streams that are asked for."""
+    rng = random.Random(f"{seed}:{name}")
+    for number in itertools.count():
+        await trio.sleep(rng.expovariate(1 / every))
+        (fault,) = FaultScript.random(
+            f"{seed}:{name}:{number}",
+            sorted(fake.subscribed()),
+            seconds=PASSING,
+            count=1,
+            kinds=PASSING_FAULTS,
+        )
+        sys.stderr.write(f"{name}: {fault.word}\n")
+        fake.strike(fault)
 
 
 async def _until_signal(scope: trio.CancelScope) -> None:

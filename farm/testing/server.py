@@ -1,9 +1,8 @@
-"""What all fake exchanges share: ports, connections, subscriptions, the clock and the script."""
+"""What all fake exchanges share: subscriptions, the clock and the script."""
 
 from __future__ import annotations
 
 import math
-import ssl
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -13,13 +12,15 @@ import attrs
 import trio
 
 from farm.testing.clock import Flood, MarketClock, Pace
-from farm.testing.connection import Connection, Refusal, reset_socket, text_frame
-from farm.testing.floor import PushFilter, TradingFloor
+from farm.testing.connection import Connection
+from farm.testing.faults.script import FaultScript
+from farm.testing.floor import PushFilter
 from farm.testing.listing import Listing
-from farm.testing.port import HOST, Port
-from farm.testing.rest import Request, Response, serve_http
+from farm.testing.network import MemoryNetwork
+from farm.testing.serving import RestCall, ServedFloor
 from farm.testing.source import Push, Source
-from farm.testing.tls import make_contexts
+from farm.testing.wall_clock import WallClock
+from farm.testing.wire import text_frame
 from farm.types import Exchange, Market
 
 __all__ = ["ControlMessage", "FakeExchange", "RestCall", "open_fake"]
@@ -34,16 +35,7 @@ class ControlMessage:
     text: str
 
 
-@attrs.define
-class RestCall:
-    """A REST request that was answered. ``time``: when it came, seconds on Trio's clock."""
-
-    time: float
-    target: str
-    status: int
-
-
-class FakeExchange(TradingFloor):
+class FakeExchange(ServedFloor):
     """A venue on loopback; see :func:`open_fake`. Subclasses speak its protocol.
 
     Args:
@@ -56,9 +48,13 @@ class FakeExchange(TradingFloor):
         filter: which pushes are sent to which connection, None for all; it may be set at any time.
         empty_books: a book of which the source has not told is empty; otherwise it is unknown, and
             who asks for it waits until the source comes to it.
+        network: where it lives, None for the machine's loopback.
+        faults: what goes wrong, counted from the opening.
+        wall_clock: the client's clock, for faults that make it jump.
 
     For tests to compare: ``connections_accepted``, ``connections_refused``, ``subscribe_log``
-    (every text received), ``rest_log``, ``sent`` (frames queued by stream, over all connections).
+    (every text received), ``rest_log``, ``sent`` (frames by stream, over all connections, whatever
+    faults make of them), ``fault_log``.
     """
 
     def __init__(
@@ -73,66 +69,31 @@ class FakeExchange(TradingFloor):
         tls: bool,
         filter: PushFilter | None,  # noqa: A002
         max_age: float | None,
+        network: MemoryNetwork | None = None,
+        faults: FaultScript | None = None,
+        wall_clock: WallClock | None = None,
     ) -> None:
-        super().__init__(Listing(exchange, market, source, symbols), filter)
-        self.connections_accepted = 0
-        self.connections_refused = 0
+        super().__init__(
+            Listing(exchange, market, source, symbols),
+            filter,
+            tls=tls,
+            network=network,
+            faults=faults,
+            wall_clock=wall_clock,
+        )
+        self.exchange = exchange
+        self.market = market
         self.subscribe_log: list[ControlMessage] = []
-        self.rest_log: list[RestCall] = []
         self.clock = MarketClock(source, self, pace or Flood(), hold=hold_for_snapshots)
-        self.ssl_context: ssl.SSLContext | None = None
-        server_context: ssl.SSLContext | None = None
-        if tls:
-            server_context, self.ssl_context = make_contexts(HOST)
         self._max_age = math.inf if max_age is None else max_age
-        self._ws = Port(self._serve_ws, server_context)
-        self._rest = Port(self._serve_rest, server_context)
-        self._nursery: trio.Nursery | None = None
-        self._connections: dict[Connection, None] = {}
-        self._rest_streams: dict[trio.abc.Stream, None] = {}
         self._refused_streams: set[str] = set()
-        self._names = 0
-
-    # --- addresses -------------------------------------------------------------------------------
-
-    @property
-    def ws_url(self) -> str:
-        return f"ws{'s' if self.ssl_context else ''}://{HOST}:{self._ws.number}"
-
-    @property
-    def rest_url(self) -> str:
-        return f"http{'s' if self.ssl_context else ''}://{HOST}:{self._rest.number}"
 
     @property
     def finished(self) -> trio.Event:
         """Set when the source has ended and its last push is queued."""
         return self.clock.finished
 
-    @property
-    def connections(self) -> list[Connection]:
-        """The connections that are open now, oldest first."""
-        return [connection for connection in self._connections if connection.is_open]
-
     # --- the script ------------------------------------------------------------------------------
-
-    def break_connections(self) -> None:
-        """Resets every connection, REST included; the ports stay open."""
-        for connection in list(self._connections):
-            connection.reset()
-        for stream in list(self._rest_streams):
-            reset_socket(stream)
-
-    def kill(self) -> None:
-        """The server dies: resets every connection and refuses new ones until :meth:`revive`."""
-        self._ws.stop()
-        self._rest.stop()
-        self.break_connections()
-
-    async def revive(self) -> None:
-        """Listens again on the same ports. What clients were subscribed to is forgotten."""
-        assert self._nursery is not None, "the exchange is not open"
-        for port in (self._ws, self._rest):
-            await self._nursery.start(port.serve, self._nursery)
 
     def inject(self, stream: str | None, raw_text: str) -> None:
         """Sends one raw text frame to the subscribers of a stream, or to everyone."""
@@ -185,15 +146,6 @@ class FakeExchange(TradingFloor):
     # --- the protocol ----------------------------------------------------------------------------
 
     @abstractmethod
-    def refuse(self, connection: Connection, target: str) -> Refusal | None: ...
-
-    @abstractmethod
-    def opened(self, connection: Connection, target: str) -> None: ...
-
-    @abstractmethod
-    def on_frame(self, connection: Connection) -> None: ...
-
-    @abstractmethod
     def on_request(self, connection: Connection, text: str) -> None:
         """A client's text, already logged."""
 
@@ -208,10 +160,6 @@ class FakeExchange(TradingFloor):
         if life.cancelled_caught:
             connection.reset()
 
-    @abstractmethod
-    async def answer(self, request: Request) -> Response:
-        """Answers a REST request."""
-
     def on_text(self, connection: Connection, text: str) -> None:
         self.subscribe_log.append(ControlMessage(trio.current_time(), connection.name, text))
         self.on_request(connection, text)
@@ -219,39 +167,13 @@ class FakeExchange(TradingFloor):
     # --- serving ---------------------------------------------------------------------------------
 
     async def start(self, nursery: trio.Nursery) -> None:
-        """Opens the ports and starts the market; everything lives in `nursery`."""
-        self._nursery = nursery
-        await self.revive()
+        """Opens the ports and starts the market and the script; everything lives in `nursery`.
+
+        Raises:
+            ValueError: the exchange cannot have one of the script's faults.
+        """
+        await super().start(nursery)
         nursery.start_soon(self.clock.run)
-
-    def close(self) -> None:
-        """Gives the ports back."""
-        self._ws.close()
-        self._rest.close()
-
-    async def _serve_ws(self, stream: trio.abc.Stream) -> None:
-        self._names += 1
-        connection = Connection(self, stream, f"c{self._names}")
-        self._connections[connection] = None
-        try:
-            await connection.run()
-        finally:
-            del self._connections[connection]
-            for name in list(connection.streams):
-                self.unsubscribe(connection, name)
-
-    async def _serve_rest(self, stream: trio.abc.Stream) -> None:
-        self._rest_streams[stream] = None
-        try:
-            await serve_http(stream, self._logged_answer)
-        finally:
-            del self._rest_streams[stream]
-
-    async def _logged_answer(self, request: Request) -> Response:
-        came = trio.current_time()
-        response = await self.answer(request)
-        self.rest_log.append(RestCall(came, request.target, response.status))
-        return response
 
 
 E = TypeVar("E", bound=FakeExchange)

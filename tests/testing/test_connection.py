@@ -9,7 +9,8 @@ import pytest
 import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
-from farm.testing.connection import Connection, Refusal, text_frame
+from farm.testing.connection import Connection
+from farm.testing.venue import Refusal
 from tests.testing.clients import masked_frame
 
 HANDSHAKE = (
@@ -37,6 +38,9 @@ class EchoVenue:
 
     def on_text(self, connection: Connection, text: str) -> None:
         connection.send_text(text)
+
+    def leaves_ping(self, connection: Connection) -> bool:
+        return False
 
     async def heartbeat(self, connection: Connection) -> None:
         await trio.sleep_forever()
@@ -195,14 +199,3 @@ async def test_a_client_that_vanishes_ends_the_connection(
             assert connection.is_open
             await near.aclose()
     assert not connection.is_open
-
-
-@pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
-def test_frames_have_the_shortest_length(size: int) -> None:
-    payload = b"x" * size
-    frame = text_frame(payload)
-    header = 2 if size < 126 else 4 if size < 65_536 else 10
-    assert len(frame) == header + size
-    assert frame[0] == 0x81
-    length = frame[1] if header == 2 else int.from_bytes(frame[2:header])
-    assert (length, frame[header:]) == (size, payload)
