@@ -39,6 +39,7 @@ from farm.testing.faults.kinds import (
 )
 from farm.testing.faults.script import FaultScript
 from farm.testing.markets import BINANCE_RULES
+from farm.testing.network import DELAYS
 from farm.testing.server import FakeExchange, open_fake
 from farm.testing.simulator import MarketSimulator
 from farm.testing.source import Push
@@ -291,9 +292,13 @@ def _bans(script: FaultScript) -> float:
 
 
 def _slack(script: FaultScript) -> float:
-    """For how long things were held back, in seconds."""
+    """For how long things were on their way or held back, in seconds."""
     held = sum(fault.seconds for fault in script if isinstance(fault, Delay | Stall))
-    return held + sum(fault.by * FRAME_TIME for fault in script if isinstance(fault, Reorder))
+    return (
+        DELAYS[1]
+        + held
+        + sum(fault.by * FRAME_TIME for fault in script if isinstance(fault, Reorder))
+    )
 
 
 def _unknown(plan: ChaosPlan, stats: FarmStats) -> set[Symbol]:
