@@ -18,72 +18,75 @@
 
 from __future__ import annotations
 
-import logging
+from importlib import import_module
 
-from farm.api.farm import Farm, open_farm
-from farm.api.stats import (
-    BookStats,
-    ConnectionStats,
-    ContinuityStats,
-    FarmStats,
-    FeedStats,
-    Totals,
-)
-from farm.api.subscription import Subscription
-from farm.batch import Batch, concat
-from farm.config import (
-    CollectorConfig,
-    ConfigErrors,
-    Endpoints,
-    FarmConfig,
-    InstrumentsConfig,
-    load_config,
-)
-from farm.entities import (
-    AggTrade,
-    BookUpdate,
-    ContinuousKline,
-    ContractInfo,
-    Gap,
-    Instrument,
-    Kline,
-    Liquidation,
-    MarkPrice,
-    MiniTicker,
-    OpenInterest,
-    OrderBook,
-    OrderBookLevel,
-    Quote,
-    SpentIds,
-    Ticker,
-    Trade,
-)
-from farm.errors import (
-    AmbiguousSymbol,
-    ConfigError,
-    DataDirectoryError,
-    FarmError,
-    LocalProtocolError,
-    NumberRangeError,
-    RecordingError,
-    RestartsExceeded,
-    UnknownFeed,
-    UnknownSymbol,
-)
-from farm.types import (
-    BookVerdict,
-    CollectorStatus,
-    Completeness,
-    DataType,
-    Exchange,
-    GapCause,
-    GapUnit,
-    Market,
-    NumberMode,
-    OrderType,
-    Side,
-    TimeFrame,
-)
+TYPE_CHECKING = False  # what type checkers take for true; the import of typing takes 9 ms
+
+if TYPE_CHECKING:
+    from farm.api.farm import Farm, open_farm
+    from farm.api.stats import (
+        BookStats,
+        ConnectionStats,
+        ContinuityStats,
+        FarmStats,
+        FeedStats,
+        Totals,
+    )
+    from farm.api.subscription import Subscription
+    from farm.batch import Batch, concat
+    from farm.config import (
+        CollectorConfig,
+        ConfigErrors,
+        Endpoints,
+        FarmConfig,
+        InstrumentsConfig,
+        load_config,
+    )
+    from farm.entities import (
+        AggTrade,
+        BookUpdate,
+        ContinuousKline,
+        ContractInfo,
+        Gap,
+        Instrument,
+        Kline,
+        Liquidation,
+        MarkPrice,
+        MiniTicker,
+        OpenInterest,
+        OrderBook,
+        OrderBookLevel,
+        Quote,
+        SpentIds,
+        Ticker,
+        Trade,
+    )
+    from farm.errors import (
+        AmbiguousSymbol,
+        ConfigError,
+        DataDirectoryError,
+        FarmError,
+        LocalProtocolError,
+        NumberRangeError,
+        RecordingError,
+        RestartsExceeded,
+        UnknownFeed,
+        UnknownSymbol,
+    )
+    from farm.types import (
+        BookVerdict,
+        CollectorStatus,
+        Completeness,
+        DataType,
+        Exchange,
+        GapCause,
+        GapUnit,
+        Market,
+        NumberMode,
+        OrderType,
+        Side,
+        TimeFrame,
+    )
 
 __all__ = [
     "AggTrade",
@@ -146,5 +149,53 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-# The library is silent unless its host configures logging.
-logging.getLogger("farm").addHandler(logging.NullHandler())
+_HOMES = {
+    name: module
+    for module, names in {
+        "farm.api.farm": "Farm open_farm",
+        "farm.api.stats": "BookStats ConnectionStats ContinuityStats FarmStats FeedStats Totals",
+        "farm.api.subscription": "Subscription",
+        "farm.batch": "Batch concat",
+        "farm.config": (
+            "CollectorConfig ConfigErrors Endpoints FarmConfig InstrumentsConfig load_config"
+        ),
+        "farm.entities": (
+            "AggTrade BookUpdate ContinuousKline ContractInfo Gap Instrument Kline "
+            "Liquidation MarkPrice MiniTicker OpenInterest OrderBook OrderBookLevel Quote "
+            "SpentIds Ticker Trade"
+        ),
+        "farm.errors": (
+            "AmbiguousSymbol ConfigError DataDirectoryError FarmError LocalProtocolError "
+            "NumberRangeError RecordingError RestartsExceeded UnknownFeed UnknownSymbol"
+        ),
+        "farm.types": (
+            "BookVerdict CollectorStatus Completeness DataType Exchange GapCause GapUnit "
+            "Market NumberMode OrderType Side TimeFrame"
+        ),
+    }.items()
+    for name in names.split()
+}
+"""Where each public name is defined: it is imported when it is first asked for, since all of them
+together take most of a second."""
+
+if not TYPE_CHECKING:  # a checker would let every name pass
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        _be_silent()
+        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _be_silent() -> None:
+    """The library says nothing unless its host configures logging."""
+    import logging
+
+    logger = logging.getLogger(__name__)
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
