@@ -118,10 +118,11 @@ class ConnectionActor:
     async def run(self, health: Health) -> None:
         """Live for one epoch; raises ConnectionLost at its end, for it always ends by weather."""
         wiring = self._wiring
+        if self._announced:  # we crashed in telling of the last end; the next may be far off
+            self._tell_closed("the connection actor crashed")
         await wiring.connect_budget.acquire()
         self._epoch += 1
         self._ordinal = 0
-        self._announced = False
         self._fetching.clear()
         self._urgent.clear()
         self._texts.clear()
@@ -156,8 +157,7 @@ class ConnectionActor:
             raise
         finally:
             if self._announced:
-                now = wiring.wall_clock()
-                self.put(Closed(self._epoch, now, reason or "closed by us", reason is None))
+                self._tell_closed(reason)
 
     async def _serve(self, socket: WebSocket) -> ConnectionLost:
         """Do what is to be done until the connection has ended; why it did."""
@@ -168,6 +168,12 @@ class ConnectionActor:
             lost = await socket.wait_closed()
             nursery.cancel_scope.cancel()
         return lost
+
+    def _tell_closed(self, reason: str | None) -> None:
+        """The epoch has ended, for this reason; for None it was by us."""
+        now = self._wiring.wall_clock()
+        self.put(Closed(self._epoch, now, reason or "closed by us", reason is None))
+        self._announced = False
 
     def _announce(self, time: Nanoseconds) -> None:
         if not self._announced:

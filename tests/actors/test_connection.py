@@ -302,6 +302,30 @@ async def test_a_crash_downstream_closes_the_epoch(autojump_clock: MockClock) ->
     assert (items[-1].reason, items[-1].intended) == ("the connection actor crashed", False)
 
 
+async def test_what_crashed_in_telling_of_the_end_tells_it_before_the_next_try(
+    autojump_clock: MockClock,
+) -> None:
+    """The next connection may be minutes away, and until then the books would look alive."""
+    rig = Rig([says("a", code=None)])
+    put = rig.actor.put
+
+    def failing(item: Input) -> None:
+        if isinstance(item, Closed):
+            rig.actor.put = put  # type: ignore[method-assign]
+            raise ValueError("a bug")
+        put(item)
+
+    rig.actor.put = failing  # type: ignore[method-assign]
+    async with rig.network():
+        with pytest.raises(ValueError, match="a bug"):
+            await rig.run()
+        with pytest.raises(ConnectFailed):
+            await rig.run()
+    items = await rig.inputs()
+    assert isinstance(items[-1], Closed)
+    assert (items[-1].epoch, items[-1].intended) == (1, False)
+
+
 async def test_cancelled_at_any_moment_it_closes_the_epoch_as_intended(
     autojump_clock: MockClock,
 ) -> None:

@@ -17,7 +17,7 @@ from farm.entities import Gap
 from farm.exchanges.outages import VENUE_EDGE
 from farm.types import GapCause, Nanoseconds
 
-__all__ = ["FOREVER", "Coverage", "Interval", "Lane", "outside", "overlap"]
+__all__ = ["FOREVER", "PROOF", "Coverage", "Interval", "Lane", "outside", "overlap"]
 
 Interval: TypeAlias = tuple[Nanoseconds, Nanoseconds]
 
@@ -25,6 +25,9 @@ FOREVER: Nanoseconds = 2**63 - 1
 
 MAX_INTERVALS = 64
 """Past outages of a feed that are remembered, of each lane and of those recorded."""
+
+PROOF: Nanoseconds = 2_000_000_000
+"""A lane that brought anything so shortly before the end of another's outage lived through it."""
 
 _OUTAGES = (GapCause.DISCONNECT, GapCause.SILENCE, GapCause.REFUSED)
 
@@ -186,11 +189,11 @@ class Coverage:
     def _missed(
         self, lane: Lane, feed: str, start: Nanoseconds, end: Nanoseconds
     ) -> list[Interval]:
-        """When in that time no other lane carried the feed either."""
+        """When in that time no other lane is known to have carried the feed either."""
         missed = [(start, end)]
         for other in (*self.lanes, *self.gone):
             if other is not lane:
-                missed = overlap(missed, other.downs(feed))
+                missed = overlap(missed, [*other.downs(feed), *_unproven(other, end)])
         return missed
 
     def _unrecorded(self, feed: str, lost: list[Interval]) -> list[Interval]:
@@ -199,6 +202,12 @@ class Coverage:
     def _record(self, feed: str, lost: list[Interval]) -> None:
         if lost:
             self._recorded.setdefault(feed, deque(maxlen=MAX_INTERVALS)).extend(lost)
+
+
+def _unproven(lane: Lane, end: Nanoseconds) -> list[Interval]:
+    """Since when nothing proves that a lane lived: it may be as dead as the one it stands in for.
+    What it received a moment ago may not have come here yet."""
+    return [(lane.time, FOREVER)] if lane.time + PROOF < end < FOREVER else []
 
 
 def _bounded(gap: Gap, part: Interval, *, open_end: bool) -> Gap:

@@ -181,7 +181,7 @@ class _Run:
                     await trio.sleep(plan.seconds)
                     await self._recover(farm, observer)
                     watching.cancel_scope.cancel()
-                outcome.until = trio.current_time() - MARGIN
+                outcome.until = trio.current_time() - MARGIN - _slack(plan.script)
                 observer.pause = 0.0
                 started = trio.current_time()
             outcome.closing = trio.current_time() - started

@@ -7,7 +7,15 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farm.exchanges.lanes.coverage import FOREVER, Coverage, Interval, Lane, outside, overlap
+from farm.exchanges.lanes.coverage import (
+    FOREVER,
+    PROOF,
+    Coverage,
+    Interval,
+    Lane,
+    outside,
+    overlap,
+)
 from farm.types import GapCause, Market
 from tests.exchanges.trading import BINANCE, outage, streams_of
 
@@ -93,6 +101,20 @@ def test_a_gap_is_clipped_to_what_nobody_carried_in_several_parts() -> None:
     assert (a.outages, b.outages) == (0, 0)
     whole = outage(TRADES, 31, 34, edge="elsewhere")
     assert coverage.clip(a, whole) == [whole]
+
+
+def test_a_lane_that_nothing_proves_alive_stands_in_for_none() -> None:
+    """Both lines were cut without a word: one of them is found dead first."""
+    coverage, (one, other) = lanes("one", "other")
+    for lane in (one, other):
+        lane.goes_up(FEED, 0)
+    other.time = 8 * PROOF
+    died, back = 8 * PROOF - 1, 10 * PROOF
+    (gap,) = coverage.clip(one, outage(TRADES, died, back))
+    assert (gap.start_time, gap.end_time) == (other.time, back)
+    other.time = 9 * PROOF  # it goes on, or did so a moment ago
+    coverage.reset()
+    assert coverage.clip(one, outage(TRADES, died, back)) == []
 
 
 def test_a_gap_without_a_start_is_clipped_too() -> None:
