@@ -274,8 +274,8 @@ class Connection:
     async def _send_fragments(self) -> None:
         fragment = bytes([_FRAGMENT]) + text_frame(b"0" * _CHUNK)[1:]
         while not self._ending:
-            if self.queued >= _CHUNK:
+            self._put(fragment)
+            while self.queued:
                 self._room = trio.Event()
                 await self._room.wait()
-            self._put(fragment)
             await trio.sleep(_BREATH)

@@ -9,6 +9,9 @@
 
 Streams behave as :class:`trio.SocketStream` does, and connecting as TCP does: what nobody listens
 for is refused, and who is not accepted yet may send already. Names of hosts mean nothing here.
+
+On two lines of a real network nothing comes at the same instant. Here it would, and which came
+first would be for Trio's scheduler to say, in each run otherwise: unless the network has *delays*.
 """
 
 from __future__ import annotations
@@ -16,56 +19,30 @@ from __future__ import annotations
 import errno
 import itertools
 import operator
-from collections import deque
+import random
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import trio
+
+from farm.testing.pipe import Pipe
 
 __all__ = ["MemoryListener", "MemoryNetwork", "MemoryStream"]
 
 BUFFER_BYTES = 64 * 1024
 """What may be under way in one direction; whoever sends more waits for the reader."""
 
+DELAYS = 0.001, 0.02
+"""Seconds that what is sent takes at least and at most, where a network has delays."""
+
 _FIRST_PORT = 49_152
-
-
-class _Pipe:
-    """One direction of a connection."""
-
-    def __init__(self, limit: int) -> None:
-        self.data = bytearray()
-        self.limit = limit
-        self.ended = False  # the sender sends no more
-        self.abandoned = False  # the reader reads no more
-        self.broken = False
-        self._waiting = trio.lowlevel.ParkingLot()
-
-    async def wait_change(self) -> None:
-        await self._waiting.park()
-
-    def changed(self) -> None:
-        self._waiting.unpark_all()
-
-    def end(self) -> None:
-        self.ended = True
-        self.changed()
-
-    def abandon(self) -> None:
-        self.abandoned = True
-        self.data.clear()
-        self.changed()
-
-    def break_off(self) -> None:
-        self.broken = True
-        self.data.clear()
-        self.changed()
 
 
 class MemoryStream(trio.abc.HalfCloseableStream):
     """One end of a connection; :meth:`MemoryNetwork.open_stream` or :meth:`pair` makes it."""
 
-    def __init__(self, inward: _Pipe, outward: _Pipe, on_close: Callable[[], None]) -> None:
+    def __init__(self, inward: Pipe, outward: Pipe, on_close: Callable[[], None]) -> None:
         self._inward = inward
         self._outward = outward
         self._on_close = on_close
@@ -75,16 +52,22 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
     @classmethod
     def pair(
-        cls, *, limit: int = BUFFER_BYTES, on_close: Callable[[], None] = lambda: None
+        cls,
+        *,
+        limit: int = BUFFER_BYTES,
+        on_close: Callable[[], None] = lambda: None,
+        delay: float = 0.0,
     ) -> tuple[MemoryStream, MemoryStream]:
-        """Both ends of a new connection. `on_close` is called once for each that is closed."""
-        there, back = _Pipe(limit), _Pipe(limit)
+        """Both ends of a new connection, on which everything takes `delay` seconds, either way.
+        `on_close` is called once for each end that is closed."""
+        there, back = Pipe(limit, delay), Pipe(limit, delay)
         return cls(back, there, on_close), cls(there, back, on_close)
 
     def is_readable(self) -> bool:
         """Whether reading would not wait: for data, or to learn that the connection has ended."""
         pipe = self._inward
-        return self._closed or pipe.broken or pipe.ended or bool(pipe.data)
+        pipe.arrive()
+        return self._closed or pipe.broken or pipe.over or bool(pipe.data)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Up to `max_bytes` of what the peer sent; ``b""`` after its end.
@@ -101,9 +84,9 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         try:
             await trio.lowlevel.checkpoint()
             while not self.is_readable():
-                await self._inward.wait_change()
+                await self._inward.wait_arrival()
             self._see_usable()
-            return self._take(most)
+            return self._inward.take(most)
         finally:
             self._reading = False
 
@@ -120,11 +103,9 @@ class MemoryStream(trio.abc.HalfCloseableStream):
             sent = 0
             while sent < len(rest):
                 await self._wait_room()
-                room = self._outward.limit - len(self._outward.data)
-                with rest[sent : sent + room] as piece:
-                    self._outward.data += piece
+                with rest[sent : sent + self._outward.room] as piece:
+                    self._outward.send(piece)
                     sent += len(piece)
-                self._outward.changed()
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until there is room, or sending would fail; raises as :meth:`send_all` does."""
@@ -145,13 +126,12 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         await trio.lowlevel.checkpoint()
 
     def reset(self) -> None:
-        """Close as by a TCP reset: what the peer has not read yet is gone, and both its reading
-        and its sending fail from now on. Does nothing to an end that is closed."""
-        if self._closed:
-            return
-        for pipe in (self._inward, self._outward):
-            pipe.break_off()
-        self._close()
+        """Close as by a TCP reset: what the peer has not read when it learns of it is gone, and
+        both its reading and its sending fail from then on. Does nothing to an end that is
+        closed."""
+        if not self._closed:
+            self._outward.break_off()
+            self._close()
 
     def _close(self) -> None:
         if self._closed:
@@ -174,13 +154,14 @@ class MemoryStream(trio.abc.HalfCloseableStream):
     async def _wait_room(self) -> None:
         pipe = self._outward
         self._see_sendable()
-        while len(pipe.data) >= pipe.limit:
+        while pipe.room <= 0:
             await pipe.wait_change()
             self._see_sendable()
 
     def _see_usable(self) -> None:
         if self._closed:
             raise trio.ClosedResourceError("this stream was closed here")
+        self._inward.arrive()
         if self._inward.broken:
             raise trio.BrokenResourceError("the connection was reset by the peer")
 
@@ -190,13 +171,6 @@ class MemoryStream(trio.abc.HalfCloseableStream):
             raise trio.ClosedResourceError("no data can be sent after the end of it")
         if self._outward.abandoned:
             raise trio.BrokenResourceError("the peer has closed the connection")
-
-    def _take(self, most: int) -> bytes:
-        pipe = self._inward
-        chunk = bytes(pipe.data[:most])
-        del pipe.data[:most]
-        pipe.changed()
-        return chunk
 
 
 class MemoryListener(trio.abc.Listener[MemoryStream]):
@@ -244,10 +218,16 @@ class MemoryNetwork:
 
     ``open_stream`` is what a client connects by (:attr:`farm.pipeline.Environment.open_stream`).
     ``streams_open`` counts the ends of connections that are not closed: 0 where nobody leaks.
+
+    `delays` is the seed of its delays; None has none. Each connection has a delay of its own, drawn
+    by who connects (the name of the task) to which port for the how manieth time, and not by who
+    comes first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, delays: int | str | None = None) -> None:
         self.streams_open = 0
+        self._delays = delays
+        self._connects: Counter[str] = Counter()
         self._ports: dict[int, MemoryListener | None] = {}
         self._numbers = itertools.count(_FIRST_PORT)
 
@@ -275,14 +255,21 @@ class MemoryNetwork:
 
     async def open_stream(self, host: str, port: int) -> trio.abc.Stream:
         """Connect; ConnectionRefusedError where nobody listens."""
-        await trio.lowlevel.checkpoint()
+        delay = self._delay(f"{trio.lowlevel.current_task().name} {port}")
+        await trio.sleep(delay)
         listener = self._ports.get(port)
         if listener is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"nobody listens on {host}:{port}")
-        near, far = MemoryStream.pair(on_close=self._note_closed)
+        near, far = MemoryStream.pair(on_close=self._note_closed, delay=delay)
         self.streams_open += 2
         listener.connect(far)
         return near
+
+    def _delay(self, who: str) -> float:
+        if self._delays is None:
+            return 0.0
+        self._connects[who] += 1
+        return random.Random(f"{self._delays}:{who}:{self._connects[who]}").uniform(*DELAYS)
 
     def _end_listening(self, number: int, listener: MemoryListener) -> None:
         if self._ports.get(number) is listener:

@@ -19,7 +19,7 @@ from farm.testing.network import MemoryNetwork
 from farm.testing.port import HOST, Port
 from farm.testing.rest import Request, Response, serve_http
 from farm.testing.source import Push
-from farm.testing.tls import make_contexts
+from farm.testing.tls import make_certificates
 from farm.testing.venue import Refusal
 from farm.testing.wall_clock import WallClock
 from farm.testing.wire import reset_socket
@@ -39,7 +39,8 @@ class RestCall:
 class ServedFloor(TradingFloor):
     """A trading floor that clients reach, and that a script of faults strikes.
 
-    ``ssl_context``: what clients trust, None without TLS. ``fault_log``: what faults did.
+    ``ssl_context``: what clients trust, None without TLS, and ``authority`` the certificate in it
+    (PEM), for a client that wants a file. ``fault_log``: what faults did.
     """
 
     def __init__(
@@ -57,8 +58,11 @@ class ServedFloor(TradingFloor):
         self.connections_refused = 0
         self.rest_log: list[RestCall] = []
         self._server_context: ssl.SSLContext | None = None
+        self.authority: bytes | None = None
         if tls:
-            self._server_context, self.ssl_context = make_contexts(HOST)
+            made = make_certificates(HOST)
+            self._server_context, self.ssl_context = made.server, made.client
+            self.authority = made.authority
         self._injector = FaultInjector(
             self, FaultScript() if faults is None else faults, wall_clock
         )

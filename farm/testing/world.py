@@ -40,7 +40,9 @@ class FarmWorld:
     """
 
     seed: int | str = 0
-    network: MemoryNetwork = attrs.field(factory=MemoryNetwork)
+    network: MemoryNetwork = attrs.field(
+        default=attrs.Factory(lambda self: MemoryNetwork(self.seed), takes_self=True)
+    )
     wall_clock: WallClock = attrs.field(factory=WallClock)
 
     @property

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ssl
 import sys
+from pathlib import Path
 
 import pytest
 import trio
@@ -37,8 +38,17 @@ async def test_a_client_that_does_not_know_the_authority_refuses() -> None:
         assert (await get(fake.rest_url + "/api/v3/ping", fake.ssl_context)).status == 200
 
 
+async def test_the_authority_may_be_had_as_a_file(tmp_path: Path) -> None:
+    async with open_fake(FakeBinance(simulator(), tls=True)) as fake:
+        assert fake.authority is not None
+        (tmp_path / "authority.pem").write_bytes(fake.authority)
+        context = ssl.create_default_context(cafile=tmp_path / "authority.pem")
+        assert (await get(fake.rest_url + "/api/v3/ping", context)).status == 200
+
+
 async def test_without_tls_there_is_no_context() -> None:
-    assert FakeBybit([], pace=Flood()).ssl_context is None
+    fake = FakeBybit([], pace=Flood())
+    assert (fake.ssl_context, fake.authority) == (None, None)
 
 
 def test_without_trustme_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,7 +149,8 @@ class LaneMerger:
             lane.outcome = None
         if bundle.up or bundle.ended is not None or bundle.down or bundle.dropped:
             self._note(lane, bundle)
-        lane.time = bundle.receive_time
+        if bundle.nbytes:
+            lane.time = bundle.receive_time
         return bundle
 
     def _note(self, lane: Lane, bundle: Bundle) -> None:
@@ -174,7 +175,7 @@ class LaneMerger:
         draft.add(self._backlog)
         if bundle.up:
             self._goes_up(lane, bundle, draft)
-        if bundle.ended is None:
+        if bundle.nbytes:  # what a clock tells, or the end, is no sign of life
             lane.time = bundle.receive_time
         for kind, rows in rows_by_kind(bundle):
             if kind is Gap:

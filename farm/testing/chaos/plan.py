@@ -36,6 +36,7 @@ _QUICK = (
     "rest_reset",
     "snapshot_too_old",
     "no_pong",
+    "tls_failure",
 )
 
 
@@ -46,6 +47,7 @@ class ChaosPlan:
     ``seconds``: how long things go wrong. ``rate``: orders a second of each symbol. ``lanes``:
     connections that carry the same streams. ``pause``: how long the user's code takes over each
     batch, and ``room`` the bytes that its queue holds. ``stored``: whether the events are stored.
+    ``tls``: whether the venue speaks TLS.
     ``real``: over sockets and by the machine's clock, else over memory streams and by a virtual
     one.
     """
@@ -63,6 +65,7 @@ class ChaosPlan:
     pause: float = 0.0
     room: int = 1 << 20
     stored: bool = False
+    tls: bool = False
     real: bool = False
 
     @classmethod
@@ -74,6 +77,7 @@ class ChaosPlan:
         exchange, kind = market or rng.choice(sorted(MARKETS, key=str))
         symbols = tuple(usual_symbols(exchange, kind)[: rng.choice((1, 1, 2))])
         specs = ("trade", "book") if kind in _NO_QUOTES else ("trade", "book", "quote")
+        tls = rng.random() < 0.2
         seconds = 2.0 if real else rng.choice((10.0, 40.0))
         script = FaultScript.random(
             seed,
@@ -82,6 +86,7 @@ class ChaosPlan:
             count=rng.choice((1, 2, 3, 5, 8)),
             kinds=_QUICK if real else None,
             wall_clock=not real,
+            tls=tls,
         )
         return cls(
             seed,
@@ -97,6 +102,7 @@ class ChaosPlan:
             pause=0.0 if real else rng.choice((0.0, 0.0, 0.0, 3.0)),
             room=rng.choice((1 << 20, 2_000)),
             stored=rng.random() < 0.25,
+            tls=tls,
             real=real,
         )
 
@@ -121,7 +127,7 @@ class ChaosPlan:
         head = (
             f"seed {self.seed}: {self.market_name} {' '.join(self.symbols)}"
             f" ({' '.join(self.specs)}), {where}, lanes {self.lanes}, pause {self.pause:g} s,"
-            f" room {self.room}, stored {self.stored}"
+            f" room {self.room}, stored {self.stored}, TLS {self.tls}"
         )
         return [
             head,

@@ -152,7 +152,7 @@ class _Run:
             exchange = self._exchange()
             async with open_fake(exchange):
                 try:
-                    await self._collect(exchange, data)
+                    await self._collect(self._config(exchange, Path(directory), data))
                 finally:
                     self.outcome.hits = len(exchange.fault_log)
                     self.outcome.eaten = _eaten(exchange)
@@ -165,12 +165,10 @@ class _Run:
         if self.network is not None and self.network.streams_open:
             self.outcome.violations.append(f"{self.network.streams_open} streams are left open")
 
-    async def _collect(self, exchange: FakeExchange, data: Path | None) -> None:
+    async def _collect(self, config: dict[str, Any]) -> None:
         plan, outcome = self.plan, self.outcome
         async with trio.open_nursery() as nursery:
-            async with open_farm(
-                self._config(exchange, data), environment=self._environment()
-            ) as farm:
+            async with open_farm(config, environment=self._environment()) as farm:
                 observer = outcome.observer = Observer(
                     farm, plan.symbols, self.truth, plan.pause, plan.room
                 )
@@ -197,20 +195,26 @@ class _Run:
             "network": self.network,
             "faults": plan.script,
             "wall_clock": self.clock,
+            "tls": plan.tls,
         }
         if plan.exchange is Exchange.BINANCE:
             return _WatchedBinance(self.truth, source, rules=BINANCE_RULES[plan.market], **options)
         return _WatchedBybit(self.truth, source, plan.market, **options)
 
-    def _config(self, exchange: FakeExchange, data: Path | None) -> dict[str, Any]:
+    def _config(self, exchange: FakeExchange, directory: Path, data: Path | None) -> dict[str, Any]:
         plan = self.plan
+        endpoints = {"ws": exchange.ws_url, "rest": exchange.rest_url}
+        if exchange.authority is not None:
+            file = directory / "authority.pem"
+            file.write_bytes(exchange.authority)
+            endpoints["ca_file"] = str(file)
         collector = {
             "exchange": plan.exchange.value,
             "market": plan.market.value,
             "symbols": list(plan.symbols),
             "streams": list(plan.specs),
             "lanes": plan.lanes,
-            "endpoints": {"ws": exchange.ws_url, "rest": exchange.rest_url},
+            "endpoints": endpoints,
         }
         supervision: dict[str, Any] = {"drain_seconds": DRAIN}
         if plan.real:

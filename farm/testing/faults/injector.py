@@ -38,6 +38,10 @@ from farm.testing.wall_clock import WallClock
 
 __all__ = ["FaultInjector", "Premises"]
 
+AHEAD = 1e-4
+"""Seconds by which a fault comes before its moment, and so before what the market says then: of two
+tasks that wake at the same instant Trio picks either."""
+
 
 class Premises(Protocol):
     """What faults strike: an exchange."""
@@ -106,7 +110,7 @@ class FaultInjector:
 
     async def _run(self, opened: float) -> None:
         for fault in sorted(self._script, key=lambda fault: fault.at):
-            await trio.sleep_until(opened + fault.at)
+            await trio.sleep_until(opened + fault.at - AHEAD)
             self.strike(fault)
 
     def strike(self, fault: Fault) -> None:

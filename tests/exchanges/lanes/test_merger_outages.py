@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from farm.exchanges.lanes.coverage import outside, overlap
 from farm.types import GapCause
 from tests.exchanges.lanes.copies import (
+    BYBIT_BOOK,
     SPOT_TRADES,
 )
-from tests.exchanges.lanes.rig import Rig
+from tests.exchanges.lanes.rig import SECOND, Rig
 from tests.exchanges.trading import outage
 
 
@@ -25,6 +26,20 @@ def test_an_outage_of_one_lane_makes_no_gap() -> None:
     a.read(4)
     assert rig.gaps == []
     assert rig.merger.shares()["a"].outages == 1
+
+
+def test_what_a_clock_tells_of_a_lane_is_no_sign_of_its_life() -> None:
+    """Both lines were cut without a word. One lane is found dead, and subscribes again; the other's
+    core still speaks, for time passes there too."""
+    rig = Rig()
+    a, b = rig.lanes
+    rig.up(1)
+    since = b.last_time
+    rig.time += 60 * SECOND
+    b.give(outage(BYBIT_BOOK.stream, since, rig.time), nbytes=0)
+    a.end()
+    a.back(a.last_time)
+    assert (since, rig.time) in rig.gaps
 
 
 def test_feeds_that_nobody_carries_are_down() -> None:

@@ -20,8 +20,13 @@ def test_the_same_seed_gives_the_same_plan_wherever_it_is_made() -> None:
 def test_seeds_reach_every_market_and_every_kind_of_fault() -> None:
     plans = [ChaosPlan.of(seed) for seed in range(400)]
     assert len({plan.market_name for plan in plans}) == 7
-    assert {fault.word for plan in plans for fault in plan.script} == set(KINDS) - {"tls_failure"}
-    assert {plan.lanes for plan in plans} == {1, 2}
+    assert {fault.word for plan in plans for fault in plan.script} == set(KINDS)
+    assert {(plan.lanes, plan.tls) for plan in plans} == {
+        (1, False),
+        (1, True),
+        (2, False),
+        (2, True),
+    }
 
 
 def test_over_sockets_it_takes_seconds_and_no_venue_bans_anybody() -> None:
