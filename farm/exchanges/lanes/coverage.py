@@ -38,8 +38,9 @@ class Lane:
 
     ``number`` counts lanes in the order in which they were added. ``up``: the feeds that it carries
     and since when; ``down``: those that it carried before, and the last instant known good;
-    ``time``: when it last received anything; ``outcome``: what its last bundle gave, for the case that it is
-    delivered again. The counters are those of :class:`~farm.exchanges.lanes.merger.LaneShare`.
+    ``time``: when it last received anything; ``outcome``: what its last bundle gave, for the case
+    that it is delivered again. The counters are those of
+    :class:`~farm.exchanges.lanes.merger.LaneShare`.
     """
 
     name: str
