@@ -16,6 +16,7 @@ from farm.errors import FarmError
 __all__ = ["fake_exchanges"]
 
 START_SECONDS = 30.0  # for the fake exchanges to come up
+STOP_SECONDS = 5.0  # for the system to take them away
 
 
 @asynccontextmanager
@@ -45,5 +46,5 @@ async def fake_exchanges(
         yield json.loads(line)["endpoints"]
     finally:
         process.kill()  # it has nothing to lose
-        with trio.CancelScope(shield=True):
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + STOP_SECONDS):
             await process.wait()

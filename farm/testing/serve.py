@@ -134,9 +134,13 @@ async def _serve(specs: Sequence[_Spec], seed: int, rate: float, fault_every: fl
             endpoints[spec.name] = {"ws": fake.ws_url, "rest": fake.rest_url}
             if fault_every is not None:
                 nursery.start_soon(_go_wrong, fake, spec.name, seed, fault_every)
-        sys.stdout.write(json.dumps({"endpoints": endpoints}) + "\n")
-        sys.stdout.flush()
-        await _until_stdin_ends()
+        try:
+            sys.stdout.write(json.dumps({"endpoints": endpoints}) + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            sys.stdout = None  # the parent has gone; at the exit nobody shall flush it again
+        else:
+            await _until_stdin_ends()
         nursery.cancel_scope.cancel()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import trio
 
-from farm.testing.serve import main
+from farm.testing.serve import PASSING_FAULTS, main
 from tests.testing.clients import PATIENCE, ask, get, open_ws, texts
 
 COMMAND = [sys.executable, "-m", "farm.testing.serve"]
@@ -108,6 +109,41 @@ async def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
             process.send_signal(number)
             with trio.fail_after(PATIENCE):
                 await process.wait()
+
+
+async def test_faults_strike_again_and_again_and_are_told() -> None:
+    command = [*COMMAND, "binance/spot:BTCUSDT", "bybit/linear:BTCUSDT", "--fault-every", "0.05"]
+    process = await trio.lowlevel.open_process(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stderr is not None
+    told = b""
+    with trio.fail_after(PATIENCE):
+        while told.count(b"\n") < 40:
+            told += bytes(await process.stderr.receive_some())
+        await process.stdin.aclose()
+        assert await process.wait() == 0
+    faults = [line.split(": ") for line in told.decode().splitlines()[:40]]
+    assert {market for market, _ in faults} == {"binance/spot", "bybit/linear"}
+    assert {word for _, word in faults} <= set(PASSING_FAULTS)
+    assert len({word for _, word in faults}) > 5
+
+
+def test_a_parent_that_has_gone_before_they_are_ready_is_not_mourned() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [*COMMAND, "binance/spot:BTCUSDT"],
+            stdin=subprocess.PIPE,
+            stdout=write,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize(
