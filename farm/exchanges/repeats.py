@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
 from farm.entities import Trade
@@ -17,21 +18,24 @@ class RecentIds:
     """The ids of the latest trades of each symbol."""
 
     def __init__(self) -> None:
-        self._by_symbol: dict[Symbol, dict[str, None]] = {}  # in the order in which they came
+        self._by_symbol: dict[Symbol, tuple[set[str], deque[str]]] = {}
 
     def repeats(self, rows: Iterable[Trade]) -> list[Trade]:
         """Those of these trades that were seen before; from now on all of them were."""
-        found = []
+        found, by_symbol = [], self._by_symbol
         for row in rows:
-            known = self._by_symbol.get(row.symbol)
-            if known is None:
-                known = self._by_symbol[row.symbol] = {}
-            if row.id in known:
+            recent = by_symbol.get(row.symbol)
+            if recent is None:
+                recent = by_symbol[row.symbol] = (set(), deque())
+            known, order = recent
+            number = row.id
+            if number in known:
                 found.append(row)
                 continue
-            known[row.id] = None
-            if len(known) > MAX_REMEMBERED:
-                del known[next(iter(known))]
+            known.add(number)
+            order.append(number)
+            if len(order) > MAX_REMEMBERED:
+                known.remove(order.popleft())
         return found
 
     def forget(self, symbol: Symbol) -> None:
