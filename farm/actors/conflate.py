@@ -2,8 +2,8 @@
 
 At most one row a feed waits. A newer one takes its place, at the end of the order, and what was
 replaced is a loss like any other: counted, and delivered as one gap a feed, before what replaced
-it. So memory is bounded by the number of feeds, however slow the reader. Gaps that come from
-elsewhere are no state, and all are delivered.
+it. So memory is bounded by the number of feeds, however slow the reader, but for the gaps that come
+from elsewhere: they are no state, and all are delivered.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from farm.batch import Batch
+from farm.batch import Batch, Origin
 from farm.bundle import Bundle
 from farm.entities import Event, Gap, feed_of
 from farm.types import GapCause, GapUnit
@@ -31,15 +31,18 @@ def lose_batches(
         gaps: list[Gap] = loss.rows if loss is not None else []
         if loss is None or loss is not last:
             growing = {gap.feed: gap for gap in gaps if gap.edge == edge and gap.cause is cause}
-        origins = list(loss.origins) if loss is not None else []
+        origins: list[tuple[Origin, int]] = []
+        if loss is not None:  # its own list, but where somebody else made it
+            origins = loss.origins if isinstance(loss.origins, list) else list(loss.origins)
         if batch.kind is Gap:
             gaps += batch.rows
-            origins += batch.origins
+            for origin, count in batch.origins:
+                _append_run(origins, origin, count)
         else:
             begun = _extend(growing, batch, edge, cause)
             gaps += begun
             if begun:
-                origins.append((batch.origins[-1][0], len(begun)))
+                _append_run(origins, batch.origins[-1][0], len(begun))
         last = Batch(Gap, rows=gaps, origins=origins, numbers=batch.numbers)
         return last
 
@@ -68,6 +71,13 @@ def lose_bundles(edge: str) -> Callable[[Bundle | None, Bundle, bool], Bundle]:
         )
 
     return lose
+
+
+def _append_run(origins: list[tuple[Origin, int]], origin: Origin, count: int) -> None:
+    if origins and origins[-1][0] == origin:
+        origins[-1] = origin, origins[-1][1] + count
+    else:
+        origins.append((origin, count))
 
 
 def _extend(growing: dict[str, Gap], batch: Batch[Any], edge: str, cause: GapCause) -> list[Gap]:

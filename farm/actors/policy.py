@@ -7,6 +7,7 @@ from collections import deque
 from enum import Enum
 
 import attrs
+from attrs.validators import ge, gt, instance_of
 
 from farm.groups import leaves
 
@@ -40,13 +41,15 @@ class Policy:
     Backoff doubles from ``backoff_initial`` to ``backoff_cap``, each pause drawn evenly between 0
     and that ("full jitter"); ``healthy_after`` of health resets it. More than ``intensity`` crashes
     within ``period`` escalate.
+
+    ValueError for a time below zero, a ``period`` of none, and what is no number.
     """
 
-    backoff_initial: float = 0.5
-    backoff_cap: float = 30.0
-    healthy_after: float = 60.0
-    intensity: int = 5
-    period: float = 60.0
+    backoff_initial: float = attrs.field(default=0.5, validator=ge(0.0))
+    backoff_cap: float = attrs.field(default=30.0, validator=ge(0.0))
+    healthy_after: float = attrs.field(default=60.0, validator=ge(0.0))
+    intensity: int = attrs.field(default=5, validator=[instance_of(int), ge(0)])
+    period: float = attrs.field(default=60.0, validator=gt(0.0))
     escalation: Escalation = Escalation.RAISE
     restart: Restart = Restart.TRANSIENT
 
