@@ -17,7 +17,7 @@ from farm.entities import Gap
 from farm.exchanges.outages import VENUE_EDGE
 from farm.types import GapCause, Nanoseconds
 
-__all__ = ["FOREVER", "PROOF", "Coverage", "Interval", "Lane", "outside", "overlap"]
+__all__ = ["FOREVER", "Coverage", "Interval", "Lane", "outside", "overlap"]
 
 Interval: TypeAlias = tuple[Nanoseconds, Nanoseconds]
 
@@ -25,9 +25,6 @@ FOREVER: Nanoseconds = 2**63 - 1
 
 MAX_INTERVALS = 64
 """Past outages of a feed that are remembered, of each lane and of those recorded."""
-
-PROOF: Nanoseconds = 2_000_000_000
-"""A lane that brought anything so shortly before the end of another's outage lived through it."""
 
 _OUTAGES = (GapCause.DISCONNECT, GapCause.SILENCE, GapCause.REFUSED)
 
@@ -97,6 +94,7 @@ class Coverage:
         self.gone: deque[Lane] = deque(maxlen=4)
         self.orphans: dict[str, Nanoseconds] = {}  # feeds that a removed lane left to nobody
         self._recorded: dict[str, deque[Interval]] = {}
+        self._excused: dict[str, deque[Interval]] = {}  # outages for which another lane stood in
 
     def add(self, lane: Lane) -> None:
         """One more lane."""
@@ -130,12 +128,18 @@ class Coverage:
             return [gap]
         start = 0 if gap.start_time is None else gap.start_time
         end = FOREVER if gap.end_time is None else gap.end_time
+        if end < start:  # the wall clock was set back meanwhile: nothing can be compared by it
+            return [gap]
         if end == FOREVER:
             lane.goes_down(gap.feed, start)
         else:
             lane.was_down(gap.feed, start, end)
         missed = self._missed(lane, gap.feed, start, end)
         lane.outages += not missed
+        excused = outside([(start, end)], missed)
+        if excused:
+            known = self._excused.setdefault(gap.feed, deque(maxlen=MAX_INTERVALS))
+            known.extend(excused)
         lost = self._unrecorded(gap.feed, missed)
         self._record(gap.feed, lost)
         return [
@@ -144,9 +148,19 @@ class Coverage:
         ]
 
     def let_go(self, lane: Lane, time: Nanoseconds) -> list[tuple[str, Interval]]:
-        """The lane is retired: what it missed and nobody made up for, by feed."""
+        """The lane is retired: what it missed and nobody made up for, by feed.
+
+        For others' outages since it last received anything it has stood in by name only: it may
+        have been dead for as long, and nobody will find out any more.
+        """
         self.lanes.remove(lane)
         losses: list[tuple[str, Interval]] = []
+        for feed in lane.up:
+            unproven = overlap(self._excused.get(feed, ()), [(lane.time, time)])
+            for start, end in unproven:
+                lost = self._unrecorded(feed, self._missed(lane, feed, start, end))
+                self._record(feed, lost)
+                losses += ((feed, part) for part in lost)
         if self.lanes:  # else its own last bundle says it, or else nothing ever will
             for feed, since in lane.down.items():
                 lost = self._unrecorded(feed, self._missed(lane, feed, since, time))
@@ -157,6 +171,7 @@ class Coverage:
                     self.orphans.setdefault(feed, time)
         for feed in list(lane.up):
             lane.goes_down(feed, time)
+            lane.was_down(feed, lane.time, time)  # as far as anything proves
         if len(self.gone) == self.gone.maxlen:
             self._forget(self.gone[0])
         self.gone.append(lane)
@@ -170,6 +185,7 @@ class Coverage:
         for other in (*self.lanes, *self.gone):
             other.drop(feed)
         self._recorded.pop(feed, None)
+        self._excused.pop(feed, None)
         self.orphans.pop(feed, None)
         return True
 
@@ -180,6 +196,7 @@ class Coverage:
         self.gone.clear()
         self.orphans.clear()
         self._recorded.clear()
+        self._excused.clear()
         for lane in self.lanes:
             lane.forget_the_past()
 
@@ -190,11 +207,11 @@ class Coverage:
     def _missed(
         self, lane: Lane, feed: str, start: Nanoseconds, end: Nanoseconds
     ) -> list[Interval]:
-        """When in that time no other lane is known to have carried the feed either."""
+        """When in that time no other lane carried the feed either."""
         missed = [(start, end)]
         for other in (*self.lanes, *self.gone):
             if other is not lane:
-                missed = overlap(missed, [*other.downs(feed), *_unproven(other, end)])
+                missed = overlap(missed, other.downs(feed))
         return missed
 
     def _unrecorded(self, feed: str, lost: list[Interval]) -> list[Interval]:
@@ -203,12 +220,6 @@ class Coverage:
     def _record(self, feed: str, lost: list[Interval]) -> None:
         if lost:
             self._recorded.setdefault(feed, deque(maxlen=MAX_INTERVALS)).extend(lost)
-
-
-def _unproven(lane: Lane, end: Nanoseconds) -> list[Interval]:
-    """Since when nothing proves that a lane lived: it may be as dead as the one it stands in for.
-    What it received a moment ago may not have come here yet."""
-    return [(lane.time, FOREVER)] if lane.time + PROOF < end < FOREVER else []
 
 
 def _bounded(gap: Gap, part: Interval, *, open_end: bool) -> Gap:

@@ -7,15 +7,7 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farm.exchanges.lanes.coverage import (
-    FOREVER,
-    PROOF,
-    Coverage,
-    Interval,
-    Lane,
-    outside,
-    overlap,
-)
+from farm.exchanges.lanes.coverage import FOREVER, Coverage, Interval, Lane, outside, overlap
 from farm.types import GapCause, Market
 from tests.exchanges.trading import BINANCE, outage, streams_of
 
@@ -103,18 +95,43 @@ def test_a_gap_is_clipped_to_what_nobody_carried_in_several_parts() -> None:
     assert coverage.clip(a, whole) == [whole]
 
 
-def test_a_lane_that_nothing_proves_alive_stands_in_for_none() -> None:
-    """Both lines were cut without a word: one of them is found dead first."""
+def test_a_lane_that_is_let_go_of_vouches_for_nothing_after_its_last_sign_of_life() -> None:
+    """Both lines were cut without a word, and the run ends when one of them was found dead."""
     coverage, (one, other) = lanes("one", "other")
     for lane in (one, other):
         lane.goes_up(FEED, 0)
-    other.time = 8 * PROOF
-    died, back = 8 * PROOF - 1, 10 * PROOF
-    (gap,) = coverage.clip(one, outage(TRADES, died, back))
-    assert (gap.start_time, gap.end_time) == (other.time, back)
-    other.time = 9 * PROOF  # it goes on, or did so a moment ago
-    coverage.reset()
-    assert coverage.clip(one, outage(TRADES, died, back)) == []
+        lane.time = 10
+    assert coverage.clip(one, outage(TRADES, 10, 80)) == []
+    one.goes_up(FEED, 80)
+    assert coverage.let_go(other, 90) == [(FEED, (10, 80))]
+
+
+def test_a_lane_that_lived_on_has_vouched() -> None:
+    coverage, (one, other) = lanes("one", "other")
+    for lane in (one, other):
+        lane.goes_up(FEED, 0)
+        lane.time = 10
+    assert coverage.clip(one, outage(TRADES, 10, 80)) == []
+    other.time = 85
+    assert coverage.let_go(other, 90) == []
+
+
+def test_an_outage_that_is_told_after_the_dead_lane_was_let_go_of() -> None:
+    coverage, (one, other) = lanes("one", "other")
+    for lane in (one, other):
+        lane.goes_up(FEED, 0)
+        lane.time = 10
+    assert coverage.let_go(other, 90) == []
+    (gap,) = coverage.clip(one, outage(TRADES, 20, 90))
+    assert (gap.start_time, gap.end_time) == (20, 90)
+
+
+def test_where_the_wall_clock_was_set_back_no_lane_stands_in_for_another() -> None:
+    coverage, (one, other) = lanes("one", "other")
+    for lane in (one, other):
+        lane.goes_up(FEED, 50)
+    back = outage(TRADES, 60, 40)
+    assert coverage.clip(one, back) == [back]
 
 
 def test_a_gap_without_a_start_is_clipped_too() -> None:

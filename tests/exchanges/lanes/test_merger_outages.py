@@ -30,16 +30,20 @@ def test_an_outage_of_one_lane_makes_no_gap() -> None:
 
 def test_what_a_clock_tells_of_a_lane_is_no_sign_of_its_life() -> None:
     """Both lines were cut without a word. One lane is found dead, and subscribes again; the other's
-    core still speaks, for time passes there too."""
+    core still speaks, for time passes there too; then the run ends."""
     rig = Rig()
     a, b = rig.lanes
     rig.up(1)
     since = b.last_time
     rig.time += 60 * SECOND
-    b.give(outage(BYBIT_BOOK.stream, since, rig.time), nbytes=0)
     a.end()
     a.back(a.last_time)
-    assert (since, rig.time) in rig.gaps
+    back = rig.time
+    assert rig.gaps == []
+    b.give(outage(BYBIT_BOOK.stream, since, back), nbytes=0)
+    rig.out.clear()
+    lost = rig.remove(b)
+    assert [(gap.start_time, gap.end_time) for gap in lost] == [(since, back)]
 
 
 def test_feeds_that_nobody_carries_are_down() -> None:
