@@ -32,7 +32,7 @@ import attrs
 from farm.batch import Batch
 from farm.bundle import Bundle
 from farm.entities import AggTrade, Gap, SpentIds, Trade, feed_of
-from farm.exchanges.id_chain import ContinuityCounts, IdChain
+from farm.exchanges.id_chain import ContinuityCounts, IdChain, starts_over
 from farm.exchanges.repeats import RecentIds
 from farm.exchanges.streams import Stream
 from farm.types import DataType, NumberMode, Symbol
@@ -187,16 +187,26 @@ class TradeContinuity:
             chain.next_trade = row.last_trade_id + 1
 
     def _in_order(self, rows: Iterable[Any]) -> None:
-        """Take events, and ids spent without one, in the order of their ids."""
+        """Take events, and ids spent without one, in the order of their ids; what was counted anew
+        comes after what was not."""
         spans = []
+        tops: dict[IdChain, tuple[int, int, Any]] = {}  # count of restarts, greatest id, its event
         for row in rows:
             chains = self._agg_trades if type(row) is AggTrade else self._trades
             if row.symbol not in chains:
                 self._learn_once()
             chain = chains.get(row.symbol)
-            if chain is not None:  # else nothing is proven here, or it is collected no longer
-                spans.append((*_span(row), row, chain))
-        for first, last, row, chain in sorted(spans, key=itemgetter(0)):
+            if chain is None:
+                continue  # nothing is proven here, or it is collected no longer
+            first, last = _span(row)
+            restarts, top, latest = tops.get(chain, (0, last, row))
+            if starts_over(top, latest, last, row):
+                restarts, top, latest = restarts + 1, last, row
+            elif last >= top:
+                top, latest = last, row
+            tops[chain] = restarts, top, latest
+            spans.append((restarts, first, last, row, chain))
+        for _, first, last, row, chain in sorted(spans, key=itemgetter(0, 1)):
             repeats = chain.repeats
             gap = chain.step(first, last, row)
             if chain.repeats > repeats:

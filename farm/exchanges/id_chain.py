@@ -12,10 +12,14 @@ from farm.exchanges.outages import stream_gap
 from farm.exchanges.streams import Proof, Scope, Stream
 from farm.types import Completeness, GapCause, GapUnit
 
-__all__ = ["ContinuityCounts", "IdChain"]
+__all__ = ["ContinuityCounts", "IdChain", "starts_over"]
 
 _BY_IDS = (Proof.TRADE_IDS, Proof.AGG_IDS)
 _SETTLED_BY_IDS = (GapCause.DISCONNECT, GapCause.SILENCE)
+
+START_OVER = 1_000
+"""What is lower by more than so many ids, and later, was counted anew; else it is a repeat, though
+the engine's clock may have been set back in between."""
 
 MAX_HOLES = 100
 """Holes of a feed that are remembered, to tell an id that comes late from one that repeats."""
@@ -86,7 +90,7 @@ class IdChain:
         if awaited is None:
             self._first_id = awaited = first
         if last < awaited:
-            if not self._counts_anew(last, row):
+            if self.latest is None or not starts_over(awaited, self.latest, last, row):
                 self._seen(last)
                 return None
             return self._begin_anew(first, last, row)
@@ -173,12 +177,6 @@ class IdChain:
     def _hole_of(self, number: int) -> tuple[int, int] | None:
         return next((hole for hole in self._holes if hole[0] <= number <= hole[1]), None)
 
-    def _counts_anew(self, number: int, row: Any) -> bool:
-        known = None if self.latest is None else self.latest.exchange_time
-        if known is None or row.exchange_time is None or self._hole_of(number):
-            return False
-        return bool(row.exchange_time > known)
-
     def _begin_anew(self, first: int, last: int, row: Any) -> Gap:
         gap = self.held or self._gap(row, None)
         self._checked_before = self._checked() + self.missing + self.spent
@@ -217,3 +215,11 @@ class IdChain:
             ordinal=row.ordinal,
             ids=ids,
         )
+
+
+def starts_over(known: int, latest: Any, number: int, row: Any) -> bool:
+    """Whether the venue counts anew with `row`, whose id is `number`, after `latest`, whose id was
+    about `known`."""
+    if number >= known - START_OVER or latest.exchange_time is None or row.exchange_time is None:
+        return False
+    return bool(row.exchange_time > latest.exchange_time)

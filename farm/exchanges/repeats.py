@@ -8,10 +8,13 @@ from collections.abc import Iterable
 from farm.entities import Trade
 from farm.types import Symbol
 
-__all__ = ["MAX_REMEMBERED", "RecentIds"]
+__all__ = ["MAX_REMEMBERED", "MAX_SYMBOLS", "RecentIds"]
 
 MAX_REMEMBERED = 1000
 """Trades of a symbol whose ids are remembered: what is sent twice is sent again soon."""
+
+MAX_SYMBOLS = 5000
+"""Symbols whose trades are remembered: options expire, and their coin's stream goes on."""
 
 
 class RecentIds:
@@ -26,6 +29,8 @@ class RecentIds:
         for row in rows:
             recent = by_symbol.get(row.symbol)
             if recent is None:
+                if len(by_symbol) >= MAX_SYMBOLS:
+                    del by_symbol[next(iter(by_symbol))]
                 recent = by_symbol[row.symbol] = (set(), deque())
             known, order = recent
             number = row.id
@@ -39,5 +44,9 @@ class RecentIds:
         return found
 
     def forget(self, symbol: Symbol) -> None:
-        """This symbol is collected no longer."""
-        self._by_symbol.pop(symbol, None)
+        """This symbol is collected no longer, or all options on this coin."""
+        names = (
+            name for name in self._by_symbol if name == symbol or name.startswith(f"{symbol}-")
+        )
+        for name in list(names):
+            del self._by_symbol[name]

@@ -74,6 +74,15 @@ def test_what_was_missing_and_comes_late_is_passed_on_and_then_no_more() -> None
     assert [row.id for row in rows_of(rig.take(trade(9)), Trade)] == ["9"]
 
 
+def test_ids_that_start_over_within_one_read_are_no_hole() -> None:
+    rig = Rig()
+    rig.take(trade(1_000_000, time=10))
+    (gap,) = rig.gaps(trade(1_000_001, time=11), trade(2, time=13), trade(1, time=12))
+    assert (gap.first_id, gap.start_time, gap.unit) == (None, 11, GapUnit.UNKNOWN)
+    assert rig.gaps(trade(3, time=14)) == []
+    assert (rig.counts().checked, rig.counts().missing) == (5, 0)
+
+
 def test_where_ids_prove_nothing_the_latest_are_remembered() -> None:
     (stream,) = streams_of(BYBIT, Market.LINEAR, "trade")
     rig = Rig(stream)

@@ -82,6 +82,13 @@ def test_ids_that_start_over_are_a_gap_of_unknown_size() -> None:
     assert (hole.first_id, hole.last_id) == (3, 3)
 
 
+def test_a_repeat_is_none_that_starts_over_though_the_engines_clock_was_set_back() -> None:
+    chain = IdChain(TRADES)
+    for number, time in ((5_000, 10), (5_001, 15), (5_002, 13), (5_001, 15)):
+        assert chain.step(number, number, trade(number, time=time)) is None
+    assert (chain.counts().repeats, chain.counts().checked) == (1, 3)
+
+
 def test_an_outage_in_which_ids_started_over_is_recorded_as_it_was() -> None:
     chain = IdChain(TRADES)
     chain.step(5_000, 5_000, trade(5_000, time=10))
