@@ -21,6 +21,9 @@ log = logging.getLogger("farm.supervisor")
 GRACE = 10.0
 """Seconds in which an actor that was asked to end must have done so, unless told otherwise."""
 
+LAST_PAUSE = 0.5
+"""Seconds at most between two tries of an actor that was asked to end."""
+
 
 class Actor(Protocol):
     """What can be supervised. A run ends by returning (its work is done) or by raising."""
@@ -60,6 +63,7 @@ class Child:
         self._stop = stop
         self._grace = grace
         self._asked = False
+        self._asked_to_stop = trio.Event()
         self._last_words: Exception | None = None
         self._scope = trio.CancelScope()
         self._changed = trio.Event()
@@ -104,6 +108,7 @@ class Child:
         if self._asked:
             return
         self._asked = True
+        self._asked_to_stop.set()
         self._resumed.set()
         if self._stop is None:
             self._scope.cancel()
@@ -125,6 +130,11 @@ class Child:
         self.state, self.given_up = None, False
         self._record.clear()
         self._resumed.set()
+
+    def cut_off(self) -> None:
+        """It was ended together with its supervisor: say so, for who reads events knows of neither
+        a cancellation nor an interrupt."""
+        self._tell_stopped()
 
     # ------------------------------------------------------------------------------------ the loop
     async def run(self) -> RestartsExceeded | None:
@@ -154,11 +164,20 @@ class Child:
                 return None
             delay = self._judge(error, health)
             if delay is not None:
-                await trio.sleep(delay)
+                await self._rest(delay)
                 continue
             failure = await self._give_up(error)
             if failure is not None or self._asked:
                 return failure
+
+    async def _rest(self, delay: float) -> None:
+        """Wait before the next run. Asked to stop it has no time for that: what waits for it may
+        just be possible again."""
+        if self._asked:
+            await trio.sleep(min(delay, LAST_PAUSE))
+            return
+        with trio.move_on_after(delay):
+            await self._asked_to_stop.wait()
 
     async def _run_once(self, health: Health) -> Exception | None:
         try:

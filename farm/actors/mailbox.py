@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from enum import Enum
+from itertools import chain
 from typing import TypeVar
 
 import trio
@@ -128,6 +129,23 @@ class Mailbox(Delivery[T]):
             self.dropped += dropped
         return loss
 
+    def drain_in_order(self) -> list[T]:
+        """As :meth:`drain`, but what may not be dropped stays as it is, with losses between."""
+        left: list[T] = []
+        growing: T | None = None
+        held = self._let_go()
+        for item, count in chain([] if held is None else [(held, 0)], self._take_all()):
+            if self._droppable(item):
+                self.dropped += count
+                if growing is not None:
+                    left.pop()
+                item = growing = self._lose(growing, item, False)
+            else:
+                self.taken += count
+                growing = None
+            left.append(item)
+        return left
+
     def _take_all(self) -> Iterator[tuple[T, int]]:
         """Everything that waits, in order, and what each counts in the accounts."""
         while self._receiver.statistics().current_buffer_used:
@@ -173,9 +191,11 @@ class Mailbox(Delivery[T]):
         return self._left(self._receiver.receive_nowait())
 
     def _left(self, item: T) -> T:
-        """This item is in the channel no more."""
+        """This item is in the channel no more: who waits for room may look again."""
         self._waiting -= 1
         self.nbytes -= item.nbytes
+        if self._overflow is Overflow.BLOCK:
+            self._make_room()
         return item
 
     def _make_room(self) -> None:
@@ -196,5 +216,4 @@ class Mailbox(Delivery[T]):
         item = self._left(await self._receiver.receive())
         self.taken += 1
         # A loss in the head by now is of items that came after this one: it may grow further.
-        self._make_room()
         return item

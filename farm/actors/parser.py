@@ -16,7 +16,8 @@ class ParserActor:
     """Parses what one connection reads.
 
     `on_commands` is called after each input, to have what the core asks for executed, `on_end` at
-    the end of the mailbox.
+    the end of the mailbox. ``sending``: what is on its way to `outbox` now, for who ends the actor
+    in this: its input is processed, and can't be again. ``last_sent`` is what went before.
     """
 
     def __init__(
@@ -34,6 +35,8 @@ class ParserActor:
         self._outbox = outbox
         self._on_commands = on_commands
         self._on_end = on_end
+        self.sending: Bundle | None = None
+        self.last_sent: Bundle | None = None
 
     async def run(self, health: Health) -> None:
         """Parse until the mailbox ends."""
@@ -44,5 +47,7 @@ class ParserActor:
                 bundle = handle(item)
                 on_commands()
                 if bundle is not None:
+                    self.sending = bundle
                     await send(bundle)
+                    self.sending, self.last_sent = None, bundle
         self._on_end()

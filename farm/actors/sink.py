@@ -117,13 +117,23 @@ class SinkActor:
                 self._unparsed_written = now
 
     async def _write_all(self) -> None:
+        """Write everything; what can't be written holds nothing else up, and is raised last."""
+        failures: list[Exception] = []
         if self._store is not None:
             for partition in self._store.pending():
-                await self._write(partial(self._store.write, partition))
+                await self._attempt(partial(self._store.write, partition), failures)
             self._keep_refused()
-        await self._write(self._unparsed.write)
+        await self._attempt(self._unparsed.write, failures)
         if self._quarantine.due:
-            await self._write(self._quarantine.write)
+            await self._attempt(self._quarantine.write, failures)
+        if failures:
+            raise failures[0]
+
+    async def _attempt(self, work: Callable[[], Any], failures: list[Exception]) -> None:
+        try:
+            await self._write(work)
+        except Exception as error:  # noqa: BLE001 (raised when the rest was tried, too)
+            failures.append(error)
 
     async def _write(self, work: Callable[[], Any]) -> None:
         try:

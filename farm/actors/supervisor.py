@@ -178,6 +178,9 @@ class Supervisor:
     async def _run_child(self, child: Child) -> None:
         try:
             failure = await child.run()
+        except BaseException:
+            child.cut_off()
+            raise
         finally:
             del self._children[child.name]
         if failure is not None and not self._failures:  # else it is in the log

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from contextlib import suppress
 from itertools import chain, zip_longest
 from typing import Any, TypeAlias
 
@@ -24,6 +24,11 @@ OpenStream: TypeAlias = Callable[[str, int], Awaitable[trio.abc.Stream]]
 
 STAGGER = 0.25
 """Seconds that an address has for itself before the next one is tried beside it (RFC 8305)."""
+
+MOST_LOOK_UPS = 10
+"""Names that are looked up at the same time."""
+
+_look_ups: trio.lowlevel.RunVar[trio.Semaphore] = trio.lowlevel.RunVar("farm look-ups")
 
 # Family, kind, protocol, canonical name, and the address to connect to, which begins with the host.
 _Address: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]
@@ -49,18 +54,53 @@ dial = open_tcp(in_thread)
 
 
 async def _look_up(host: str, port: int, run_sync: RunSync) -> Sequence[_Address]:
-    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    def look_up(flags: int = 0) -> Sequence[_Address]:
+        found: Sequence[Any] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+        return found
+
     try:  # numbers need no resolver, so they must not wait for a thread
-        return look_up(flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV)
+        return look_up(socket.AI_NUMERICHOST | socket.AI_NUMERICSERV)
     except socket.gaierror:
         pass
     try:
-        found: Sequence[_Address] = await run_sync(look_up)
+        found: Sequence[_Address] = await _in_turn(look_up, run_sync)
     except socket.gaierror as exc:
         raise OSError(f"no address for {host}: {exc.strerror}") from exc
     if not found:
         raise OSError(f"no address for {host}")
     return _by_turns(found)
+
+
+async def _in_turn(look_up: Callable[[], Any], run_sync: RunSync) -> Any:
+    """Look up as one of a few. A resolver that hangs keeps its threads, also those that nobody
+    waits for any more, and disks need threads as well."""
+    slots, token = _slots(), trio.lowlevel.current_trio_token()
+    await slots.acquire()
+    begun = False
+
+    def work() -> Any:
+        nonlocal begun
+        begun = True
+        try:
+            return look_up()
+        finally:
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(slots.release)
+
+    try:
+        return await run_sync(work)
+    finally:
+        if not begun:
+            slots.release()
+
+
+def _slots() -> trio.Semaphore:
+    try:
+        return _look_ups.get()
+    except LookupError:
+        slots = trio.Semaphore(MOST_LOOK_UPS)
+        _look_ups.set(slots)
+        return slots
 
 
 def _by_turns(addresses: Sequence[_Address]) -> list[_Address]:

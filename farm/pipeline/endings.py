@@ -7,6 +7,7 @@ crashed too often. What waits is lost then, and nothing is lost without a record
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeGuard
 
 import attrs
 
@@ -18,39 +19,59 @@ from farm.exchanges.continuity import TradeContinuity
 from farm.exchanges.core import CoreSession
 from farm.exchanges.lanes.merger import LaneMerger
 from farm.exchanges.outages import VENUE_EDGE, stream_gaps
-from farm.exchanges.session import LAST_SERIAL, Finished, Input, Lost, StreamStatus
+from farm.exchanges.session import (
+    LAST_SERIAL,
+    Closed,
+    Finished,
+    Input,
+    Lost,
+    Opened,
+    StreamStatus,
+)
 from farm.types import GapCause, Nanoseconds, NumberMode
 
 __all__ = ["as_lost", "last_bundles", "last_words", "words_without_core"]
 
 
-def last_words(session: CoreSession, loss: Lost | None, now: Nanoseconds) -> list[Bundle]:
-    """What a connection's core has still to say: what was lost before it, and what was down."""
+def last_words(session: CoreSession, left: Sequence[Input], now: Nanoseconds) -> list[Bundle]:
+    """What a connection's core has still to say of what was `left` for it: what was lost, and what
+    was down. It hears of each end and opening of the connection, for what it took for live may have
+    been none since."""
+    untold = [item for item in left if not isinstance(item, Finished)]
     # They come behind everything else, so their serials must be greater.
-    inputs: list[Input] = [Finished(now)]
-    if loss is not None and loss.frames:
-        inputs.insert(0, attrs.evolve(loss, serial=LAST_SERIAL - 1))
-    said = map(session.handle, inputs)
+    first = LAST_SERIAL - len(untold)
+    inputs = [attrs.evolve(item, serial=first + place) for place, item in enumerate(untold)]
+    said = map(session.handle, [*inputs, Finished(now)])
     return [bundle for bundle in said if bundle is not None]
 
 
 def words_without_core(
     statuses: Iterable[StreamStatus],
-    loss: Lost | None,
+    left: Sequence[Input],
     origin: Origin,
     numbers: NumberMode,
     now: Nanoseconds,
 ) -> Bundle:
     """The last word in place of a core that crashed too often to be asked for it.
 
-    What was lost may have been any stream's; one that was down already has missed all since then.
+    What was lost may have been any stream's; one that was down already has missed all since then,
+    and where the connection has ended every stream has missed what came after.
     """
+    losses = [item for item in left if isinstance(item, Lost) and item.frames]
+    ends = [item.time for item in left if _is_end(item)]
     gaps: list[Gap] = []
     for status in statuses:
-        if loss is not None and loss.frames:
-            start, edge, frames = loss.start, loss.edge, loss.frames
-        elif status.down_since is not None:
-            start, edge, frames = status.down_since, VENUE_EDGE, None
+        if status.last_time is None and status.acknowledged_at is None:
+            continue  # it was never subscribed
+        frames: int | None = None
+        down = status.down_since
+        if losses and (down is None or losses[0].start < down):
+            start, edge = losses[0].start, losses[0].edge
+            frames = sum(loss.frames for loss in losses)
+        elif down is not None:
+            start, edge = down, VENUE_EDGE
+        elif ends:
+            start, edge = status.last_time or ends[0], VENUE_EDGE
         else:
             continue
         gaps += stream_gaps(
@@ -69,9 +90,15 @@ def words_without_core(
     return Bundle(origin, LAST_SERIAL, now, batches if gaps else [], final=True)
 
 
+def _is_end(item: Input) -> TypeGuard[Closed | Opened]:
+    """Whether an epoch has ended by this, and not because we wanted it to."""
+    return isinstance(item, Opened) or (isinstance(item, Closed) and not item.intended)
+
+
 def as_lost(bundle: Bundle) -> Bundle:
-    """The loss that a mailbox of bundles was drained to, behind all that its readers have seen."""
-    return attrs.evolve(bundle, serial=LAST_SERIAL - 2)
+    """The loss that a mailbox of bundles was drained to, behind all that its readers have seen, and
+    before the last words of their connections."""
+    return attrs.evolve(bundle, serial=LAST_SERIAL // 2)
 
 
 def last_bundles(

@@ -6,6 +6,7 @@ connection takes over from another.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
@@ -23,7 +24,7 @@ from farm.bundle import Bundle
 from farm.exchanges.core import CoreSession
 from farm.exchanges.registry import make_session
 from farm.exchanges.rules import MarketRules
-from farm.exchanges.session import Command, Finished, Input, Lost, StreamState
+from farm.exchanges.session import Command, Finished, Input, StreamState
 from farm.exchanges.streams import Stream
 from farm.pipeline.endings import last_words, words_without_core
 from farm.pipeline.environment import Settings
@@ -31,6 +32,8 @@ from farm.storage.quarantine import QuarantineStore
 from farm.types import CollectorStatus, Nanoseconds, NumberMode
 
 __all__ = ["Lane", "SessionOptions", "make_lane"]
+
+log = logging.getLogger("farm.pipeline")
 
 COMMAND_ROOM = 10_000  # commands waiting for a connection: a few for each stream at the worst
 
@@ -61,10 +64,11 @@ class Lane:
     """One connection's state: what outlives its actors' crashes.
 
     ``source`` is None where a recording takes its place; ``counters`` are of either.
-    ``source_child`` and ``parser_child`` are the actors under supervision. ``finished``: nothing
-    more is put into its mailbox; ``ended`` is set when its parser has parsed everything, or what it
-    has not was given up; ``unsent``: what is to be said of that; ``retiring``: it is being let go.
-    ``failures`` counts ends by weather, ``crashes`` those of its actors.
+    ``source_child`` and ``parser_child`` are the actors under supervision, ``parsing`` is the
+    latter. ``finished``: nothing more is put into its mailbox; ``ended`` is set when its parser has
+    parsed everything, or what it has not was given up; ``unsent``: what is to be said of that, and
+    before it ``cut``, which it was about to send; ``retiring``: it is being let go. ``failures``
+    counts ends by weather, ``crashes`` those of its actors.
     """
 
     name: str
@@ -76,8 +80,10 @@ class Lane:
     source: ConnectionActor | PollActor | None = None
     source_child: Child | None = None
     parser_child: Child | None = None
+    parsing: ParserActor | None = None
     counters: ConnectionCounters = attrs.field(factory=ConnectionCounters)
     ended: trio.Event = attrs.field(factory=trio.Event)
+    cut: Bundle | None = None
     unsent: deque[Bundle] = attrs.field(factory=deque)
     finished: bool = False
     retiring: bool = False
@@ -98,14 +104,21 @@ class Lane:
 
     def parser(self, outbox: Mailbox[Bundle]) -> ParserActor:
         """The stage behind the connection."""
-        return ParserActor(
+        self.parsing = ParserActor(
             f"{self.name} parser",
             self.session,
             self.inputs,
             outbox,
             self.pass_commands,
-            self.ended.set,
+            self._on_parsed,
         )
+        return self.parsing
+
+    def _on_parsed(self) -> None:
+        """All is parsed: it has ended if its last word was said, on which its core may crash."""
+        assert self.parsing is not None
+        if self.parsing.last_sent is not None and self.parsing.last_sent.final:
+            self.ended.set()
 
     def take_note(self, event: LifecycleEvent, role: str) -> None:
         """Hear what happened to one of its actors."""
@@ -135,15 +148,22 @@ class Lane:
         """Its parser has ended: what it has not parsed never will be, and ``unsent`` says so."""
         if not self.ended.is_set():
             self.ended.set()
-            loss = self.inputs.drain()
-            assert loss is None or isinstance(loss, Lost)
+            if self.parsing is not None and self.parsing.sending is not None:
+                self.cut = self.parsing.sending
+                with self.inputs.reader() as reader:
+                    reader.acknowledge()
+            left = self.inputs.drain_in_order()
             if self.parser_child is None or not self.parser_child.given_up:
-                self.unsent += last_words(self.session, loss, now)
-                return
-            rules, epoch = self.session.rules, 0 if loss is None else loss.epoch
+                try:
+                    self.unsent += last_words(self.session, left, now)
+                except Exception:
+                    log.exception("%s: its core crashed in its last words", self.name)
+                else:
+                    return
+            rules, epoch = self.session.rules, max((item.epoch for item in left), default=0)
             origin = Origin(rules.exchange, rules.market, self.name, epoch)
             statuses = self.session.statuses.values()
-            self.unsent.append(words_without_core(statuses, loss, origin, self.numbers, now))
+            self.unsent.append(words_without_core(statuses, left, origin, self.numbers, now))
 
     def pass_commands(self) -> None:
         """Hand on what the protocol core asks for; a recording has nobody to do it."""

@@ -31,6 +31,11 @@ from farm.types import Nanoseconds
 __all__ = ["Line", "PastLanes", "make_line"]
 
 
+EDGE = "parser>aggregator"
+
+_lose = lose_bundles(EDGE)
+
+
 @attrs.define
 class PastLanes:
     """What the lanes that were let go of had seen. ``rotations`` counts those of them from which
@@ -70,9 +75,9 @@ class Line:
     ``planned`` are the streams by name, empty where a recording tells what there is; ``collector``
     and ``route`` say where they are collected. ``rotation`` is held while one connection takes over
     from another. ``full``: it takes no more streams, for it is about to be closed. With ``closing``
-    set the line ends when its lanes have. ``in_hand`` is being published by the aggregator, and
-    ``unsent`` is to be published in its place when it has ended. What crashes an actor twice is
-    kept in ``quarantine``.
+    set its lanes are ended, and then the line. ``in_hand`` is being published by the aggregator,
+    and ``unsent`` is to be published in its place when it has ended. What crashes an actor twice
+    is kept in ``quarantine``.
     """
 
     name: str
@@ -144,14 +149,22 @@ class Line:
         if lane.parser_child is not None:
             await lane.parser_child.wait()
         lane.give_up(now())
+        if lane.cut is not None:
+            await self.bundles.send(lane.cut)
+            lane.cut = None
         while lane.unsent:
             await self.bundles.send(lane.unsent[0])
             lane.unsent.popleft()
 
     async def close_when_ended(self, now: Callable[[], Nanoseconds]) -> None:
-        """When the line is closing, let its end follow that of its lanes."""
+        """When the line is closing, end its lanes, and then itself.
+
+        One lane after the other: what was down is recorded by the last one to go, and which that
+        is must not depend on whose parser Trio runs first.
+        """
         await self.closing.wait()
         for lane in list(self.lanes):
+            lane.finish(now())
             await self.end_lane(lane, now)
         self.bundles.close()
 
@@ -175,11 +188,14 @@ class Line:
             with self.bundles.reader() as reader:
                 reader.acknowledge()
         loss = self.bundles.drain()
-        given = [] if loss is None else [as_lost(loss)]
+        last_words: list[Bundle] = []
         for lane in self.lanes:
             lane.give_up(now)
-            given += lane.unsent
+            if lane.cut is not None:
+                loss, lane.cut = _lose(loss, lane.cut, False), None
+            last_words += lane.unsent
             lane.unsent.clear()
+        given = last_words if loss is None else [as_lost(loss), *last_words]
         if child is not None and child.given_up:
             return said + given  # what keeps the state of the line may be what crashed
         ended = {bundle.origin.connection for bundle in given if bundle.final}
@@ -251,9 +267,13 @@ class Line:
             concerned = [lane for lane in self.lanes if lane.name == owner]
         for lane in concerned:
             lane.take_note(event, role)
-        if role and event.what is Lifecycle.PARKED and concerned == self.lanes:
+        if role and event.what is Lifecycle.PARKED:
+            dead: set[str] = set()
+            for lane in concerned:
+                dead |= self.merger.bury(lane.name)
             for book in self.keeper.books:
-                book.ended()
+                if book.stream.feed in dead:
+                    book.ended()
 
 
 _BEST_LAST = ("failed", "idle", "down", "requested", "acknowledged", "live")
@@ -283,7 +303,7 @@ def make_line(
         planned={stream.name: stream for stream in streams},
         bundles=Mailbox(
             f"{name} parser>aggregator",
-            lose=lose_bundles("parser>aggregator"),
+            lose=lose_bundles(EDGE),
             max_bytes=settings.mailbox_bytes,
             overflow=Overflow.BLOCK,  # what waits is the parser, and frames queue before it
             on_quarantine=quarantine.add,

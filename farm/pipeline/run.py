@@ -18,7 +18,7 @@ from farm.actors.lifecycle import ROOM
 from farm.actors.losses import lose_batches, lose_bundles
 from farm.actors.mailbox import Mailbox, Overflow
 from farm.actors.sink import SinkActor
-from farm.actors.supervisor import LifecycleEvent, LifecycleEvents, LifecycleLog, Supervisor
+from farm.actors.supervisor import Child, LifecycleEvent, LifecycleEvents, LifecycleLog, Supervisor
 from farm.batch import Batch
 from farm.config import FarmConfig
 from farm.entities import Gap
@@ -31,8 +31,9 @@ from farm.pipeline.environment import Environment, Settings
 from farm.pipeline.line import Line
 from farm.pipeline.listings import Listings, NewsActor
 from farm.pipeline.roster import Roster
+from farm.pipeline.sink_rest import SinkRest
 from farm.pipeline.sources import Sources
-from farm.pipeline.stages import open_stage, publish_rest
+from farm.pipeline.stages import RECORDS, open_stage, publish_rest
 from farm.pipeline.venues import Venues
 from farm.storage.directory import open_data_directory
 from farm.storage.parquet import ParquetStore
@@ -94,23 +95,46 @@ class Pipeline:
             raise_sole_leaf(group)
         finally:
             self._ended_at = self.now()
+            self._end_readers()  # cut short, no stage has done it
             self._log.close()
             self.finished.set()
 
     async def _run(self, stack: AsyncExitStack, task_status: trio.TaskStatus[None]) -> None:
         sink = self._open_stores(stack)
-        async with self._stage() as sinks:
-            child = sinks.add(sink, stop=self._end_readers, grace=self._grace)
-            try:
-                await self._run_stages(stack, task_status)
-            finally:
-                await publish_rest(self.lines, self.hub.publish, self.now, self._grace())
-        if child.given_up and self.quarantine.due:  # among it is what the sink crashed on
+        child: Child | None = None
+        try:
+            async with self._stage() as sinks:
+                child = sinks.add(sink, stop=self._end_readers, grace=self._grace)
+                try:
+                    await self._run_stages(stack, task_status)
+                finally:
+                    await self._publish_rest()
+        except Exception as error:
+            if child is not None and (left := await self._save_rest(child)):
+                error.add_note(left)
+            raise
+        if left := await self._save_rest(child):
+            raise StorageFailed(left)
+
+    async def _publish_rest(self) -> None:
+        try:
+            await publish_rest(self.lines, self.hub.publish, self.now, self._grace())
+        except trio.Cancelled:  # the sink was given up, or all is to end: say what can be said
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + RECORDS):
+                await publish_rest(self.lines, self.hub.publish, self.now, 0.0)
+            raise
+
+    async def _save_rest(self, sink: Child) -> str:
+        if sink.finished or self.store is None:
+            return ""
+        rest = SinkRest(
+            self._sink_box, self.store, self.unparsed, self.quarantine, self.environment.run_sync
+        )
+        rest.take(self._count_loss)
+        if sink.given_up:
             with trio.move_on_after(self._grace()):
-                await self.environment.run_sync(self.quarantine.write)
-        if not child.finished and self.store is not None:
-            rows = self.store.rows_pending
-            raise StorageFailed(f"{rows} rows were not written within the grace period")
+                await rest.write()
+        return rest.describe()
 
     def stop(self) -> None:
         """End the sources, at once; the stages after them drain."""
@@ -185,6 +209,7 @@ class Pipeline:
         await listings.open(connections, changes, venues)
         for roster in self.rosters:
             await roster.start()
+        for roster in self.rosters:  # all at once, and last: whoever subscribes first is told
             listings.publish(roster, list(roster.symbols))
 
     def now(self) -> Nanoseconds:
@@ -231,6 +256,7 @@ class Pipeline:
             on_quarantine=self.quarantine.add,
         )
         self.hub.store(mailbox)
+        self._sink_box = mailbox
         return SinkActor(
             self.store,
             self.unparsed,

@@ -199,9 +199,15 @@ class Sources:
 
     def _new_lane(self, line: Line) -> Lane:
         lane = line.new_lane()
-        lane.parser_child = self._stages.add(
-            lane.parser(line.bundles), stop=lambda: lane.finish(self._now()), grace=self._grace
-        )
+
+        def stop() -> None:
+            if lane.retiring:
+                lane.finish(self._now())
+            else:  # everything ends
+                line.closing.set()
+
+        parser = lane.parser(line.bundles)
+        lane.parser_child = self._stages.add(parser, stop=stop, grace=self._grace)
         return lane
 
     def _expect(self, streams: Sequence[Stream]) -> None:

@@ -23,7 +23,7 @@ from farm.pipeline.environment import Environment
 from farm.pipeline.line import Line
 from farm.types import Nanoseconds
 
-__all__ = ["open_stage", "publish_rest"]
+__all__ = ["RECORDS", "open_stage", "publish_rest"]
 
 log = logging.getLogger("farm.pipeline")
 

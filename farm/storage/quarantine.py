@@ -70,8 +70,11 @@ class QuarantineStore:
 
     @property
     def due(self) -> bool:
-        """Whether there is anything to write, and a directory to write it to."""
-        return self.directory is not None and len(self._items) > 0
+        """Whether there is anything to write, and a directory to write it to.
+
+        What another thread is at is: nobody may be waiting for that thread any more.
+        """
+        return self.directory is not None and (len(self._items) > 0 or self._writing.locked())
 
     def add(
         self, crashed: Crashed, origin: Origin | None = None, *, microseconds: bool = False

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from farm.exchanges.registry import MARKETS, make_session
 from farm.exchanges.session import Input, Opened
 from farm.exchanges.streams import Stream
 from farm.storage.directory import DataDirectory
-from farm.storage.files import make_directory
+from farm.storage.files import WrittenFile, make_directory
 from farm.storage.parquet import ParquetStore
 from farm.storage.quarantine import QUARANTINE, REPLAYED
 from farm.storage.quarantine_file import Header, read_header, read_item
@@ -73,7 +73,7 @@ def replay_file(file: Path, into: DataDirectory) -> Replayed:
     """Replay one item and store in `into` what it gives; its file moves to ``_replayed/``.
 
     Where it crashes again, or cannot be read, it stays where it is and the error is in the answer.
-    OSError where the disk refuses: what was not stored stays, too.
+    OSError where the disk refuses: it stays, too, and nothing of it is stored.
     """
     try:
         header, item = read_header(file), read_item(file)
@@ -84,18 +84,33 @@ def replay_file(file: Path, into: DataDirectory) -> Replayed:
     except Exception as error:  # noqa: BLE001 (the very bug that it is kept for, told to the user)
         return Replayed(file, error=error)
     frames = [] if bundle is None else bundle.unparsed
-    for partition in store.pending():
-        store.write(partition)
-    frames += [unstorable(refused.event, refused.reason) for refused in store.take_refused()]
-    _keep(frames, into)
-    _move_away(file)
+    with _all_or_nothing() as written:
+        for partition in store.pending():
+            written.append(store.write(partition))
+        frames += [unstorable(refused.event, refused.reason) for refused in store.take_refused()]
+        written += _keep(frames, into)
+        _move_away(file)
     return Replayed(file, store.rows_written, len(frames))
 
 
-def _keep(frames: list[UnparsedFrame], into: DataDirectory) -> None:
+@contextmanager
+def _all_or_nothing() -> Iterator[list[WrittenFile | None]]:
+    """Remove the files that were written, where not all that is to be done with them is done: an
+    item that stays is replayed again, and its rows would be stored twice."""
+    written: list[WrittenFile | None] = []
+    try:
+        yield written
+    except BaseException:  # an interrupt, too
+        for file in filter(None, written):
+            with suppress(OSError):  # the first error says more
+                file.path.unlink()
+        raise
+
+
+def _keep(frames: list[UnparsedFrame], into: DataDirectory) -> list[WrittenFile]:
     unparsed = UnparsedStore(into)
     unparsed.add(frames)
-    unparsed.write()
+    return unparsed.write()
 
 
 def _move_away(file: Path) -> None:

@@ -33,6 +33,7 @@ script::
 of some twenty-five kinds, in :mod:`farm.testing.faults`. On ``network=MemoryNetwork()``, which
 clients reach by its ``open_stream``, all of it runs under a virtual clock; :class:`FarmWorld` puts
 a farm there. Tests get all of that as pytest fixtures: see :mod:`farm.testing.plugin`.
+:func:`at_every_moment` cancels what it is given at each of its awaits.
 ``python -m farm.testing.serve`` runs fakes in a process of their own, and
 ``python -m farm.testing.chaos`` lets everything go wrong, by seed, and judges the farm.
 """
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         BinanceRules,
         BybitRules,
     )
+    from farm.testing.moments import Moment, at_every_moment
     from farm.testing.network import MemoryNetwork
     from farm.testing.recording import RecordingSource
     from farm.testing.server import ControlMessage, FakeExchange, RestCall, open_fake
@@ -87,6 +89,7 @@ __all__ = [
     "Instrument",
     "MarketSimulator",
     "MemoryNetwork",
+    "Moment",
     "Push",
     "PushFilter",
     "Recorded",
@@ -96,6 +99,7 @@ __all__ = [
     "Source",
     "WallClock",
     "WeightWindow",
+    "at_every_moment",
     "depth_reply",
     "full_book_reply",
     "losing",
@@ -116,6 +120,7 @@ _HOMES = {
             "BINANCE_COINM BINANCE_RULES BINANCE_SPOT BINANCE_USDM BYBIT_RULES BinanceRules "
             "BybitRules"
         ),
+        "farm.testing.moments": "Moment at_every_moment",
         "farm.testing.network": "MemoryNetwork",
         "farm.testing.recording": "RecordingSource",
         "farm.testing.server": "ControlMessage FakeExchange RestCall open_fake",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,7 +15,7 @@ import trio
 from trio.testing import MockClock
 
 from farm.net import dial as dialling
-from farm.net.dial import STAGGER, open_tcp
+from farm.net.dial import MOST_LOOK_UPS, STAGGER, open_tcp
 from farm.net.websocket import open_websocket
 from tests.effort import moments
 
@@ -31,9 +32,12 @@ class Resolver:
 
     async def __call__(self, work: Callable[[], Any]) -> Any:
         await trio.lowlevel.checkpoint()
-        assert isinstance(work, partial)
-        assert work.func is socket.getaddrinfo
-        self.asked.append(dict(zip(("host", "port"), work.args, strict=True)) | work.keywords)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(socket, "getaddrinfo", self._look_up)
+            return work()
+
+    def _look_up(self, host: str, port: int, **more: Any) -> Any:
+        self.asked.append({"host": host, "port": port} | more)
         found = []
         for one in self.answer:
             if isinstance(one, Exception):
@@ -89,7 +93,8 @@ async def test_a_name_is_looked_up_by_the_runner_that_is_given() -> None:
     async with greeting() as port:
         resolver = Resolver(("127.0.0.1", port))
         assert await said(await open_tcp(resolver)(NAME, 443)) == b"127.0.0.1"
-    assert resolver.asked == [{"host": NAME, "port": 443, "type": socket.SOCK_STREAM}]
+    (asked,) = resolver.asked
+    assert asked == {"host": NAME, "port": 443, "type": socket.SOCK_STREAM, "flags": 0}
 
 
 async def test_the_resolver_of_the_machine_is_asked() -> None:
@@ -237,3 +242,33 @@ async def test_cancelled_after_any_step_no_socket_stays() -> None:
                 for _ in range(steps):
                     await trio.lowlevel.checkpoint()
                 nursery.cancel_scope.cancel()
+
+
+async def test_a_resolver_that_hangs_keeps_only_so_many_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    goes_on = threading.Event()
+    real, asked = socket.getaddrinfo, []
+
+    def hang(host: str, *args: Any, **more: Any) -> Any:
+        if host != NAME or more["flags"]:
+            return real(host, *args, **more)
+        asked.append(host)
+        goes_on.wait(30.0)
+        raise socket.gaierror(8, "no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+
+    async def give_up() -> None:
+        with trio.move_on_after(0.2):
+            await dialling.dial(NAME, 443)
+
+    try:
+        async with trio.open_nursery() as nursery:
+            for _ in range(3 * MOST_LOOK_UPS):
+                nursery.start_soon(give_up)
+        assert len(asked) == MOST_LOOK_UPS
+    finally:
+        goes_on.set()
+    with trio.fail_after(30.0), pytest.raises(OSError, match="no such name"):
+        await dialling.dial(NAME, 443)

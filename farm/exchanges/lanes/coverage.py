@@ -36,8 +36,8 @@ class Lane:
     ``number`` counts lanes in the order in which they were added. ``up``: the feeds that it carries
     and since when; ``down``: those that it carried before, and the last instant known good;
     ``time``: when it last received anything; ``outcome``: what its last bundle gave, for the case
-    that it is delivered again. The counters are those of
-    :class:`~farm.exchanges.lanes.merger.LaneShare`.
+    that it is delivered again. ``dead``: nothing of it is processed any more. The counters are
+    those of :class:`~farm.exchanges.lanes.merger.LaneShare`.
     """
 
     name: str
@@ -51,11 +51,12 @@ class Lane:
     misses: int = 0
     held: int = 0
     outages: int = 0
+    dead: bool = False
     _past: dict[str, deque[Interval]] = attrs.field(factory=dict)
 
     def goes_up(self, feed: str, time: Nanoseconds) -> None:
         """From `time` on it carries this feed."""
-        if feed not in self.up:
+        if feed not in self.up and not self.dead:
             self.up[feed] = time
             self.was_down(feed, self.down.pop(feed, 0), time)
 

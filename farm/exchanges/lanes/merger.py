@@ -112,6 +112,18 @@ class LaneMerger:
         self._backlog += self._leaves(leaving, self._tracks.all())
         return self._gaps(losses, time)
 
+    def bury(self, lane: str) -> frozenset[str]:
+        """What this lane receives is not processed any more, so it carries nothing; the feeds that
+        nobody carries now."""
+        dead = self._coverage.by_name[lane]
+        feeds = list(dead.up)
+        dead.dead = True
+        for feed in feeds:
+            dead.goes_down(feed, dead.time)
+        tracks = [track for feed in feeds for track in self._tracks.of(feed)]
+        self._backlog += self._leaves(dead, tracks)
+        return frozenset(feed for feed in feeds if not self._coverage.carriers(feed))
+
     def covers(self, new: str, old: str) -> bool:
         """Whether everything that `old` carries is carried by `new`, so that `old` can be let go
         of without a loss."""
