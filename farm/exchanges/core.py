@@ -6,6 +6,7 @@ A venue adds three things: how it finds the stream in a frame, its control messa
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -49,6 +50,9 @@ __all__ = ["CoreSession"]
 RETRY_REFUSED = 600.0
 """Seconds after which refused streams are asked for again."""
 
+MOST_CHARACTERS = 200
+"""Of the name of an unknown kind, and of what is wrong with a frame: both may quote all of it."""
+
 
 class CoreSession(ABC):
     """The protocol core of one connection: see :class:`~farm.exchanges.session.Session`.
@@ -73,7 +77,7 @@ class CoreSession(ABC):
         self.statuses: dict[str, StreamStatus] = {}
         self.snapshot_levels = snapshot_levels or rules.snapshot_limit
         self._context = ParserContext(numbers, microseconds, rules.universe)
-        self.unknown_values = self._context.unknown
+        self.unknown_values: Counter[str] = self._context.unknown
         self.foreign = self._context.foreign
         self._numbers = numbers
         self._discover = discover
@@ -485,6 +489,7 @@ class CoreSession(ABC):
     def _keep(
         self, raw: bytes, time: Nanoseconds, ordinal: int, kind: str, why: str, harvest: Harvest
     ) -> None:
+        kind, why = kind[:MOST_CHARACTERS], why[:MOST_CHARACTERS]
         harvest.unparsed.append(UnparsedFrame(self._origin, time, ordinal, kind, why, raw))
 
     def _bundle(

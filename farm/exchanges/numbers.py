@@ -23,6 +23,7 @@ __all__ = [
     "Millis",
     "Parser",
     "ParserContext",
+    "UnknownValues",
     "exactly",
     "number_of",
     "number_type",
@@ -35,8 +36,26 @@ MS = 1_000_000
 US = 1_000
 """Nanoseconds in a microsecond, the unit that Binance spot can be asked for."""
 
+_MOST_VALUES = 1000
+_MOST_CHARACTERS = 100
+
 Parser = Callable[[bytes, Stream, Nanoseconds, int, list[Any]], None]
 """Parse one frame: (raw, stream, receive time, ordinal, rows to append to)."""
+
+
+class UnknownValues(Counter[str]):
+    """How often each value was met that no document names, as ``place=value``.
+
+    Long values are cut, and all beyond the first thousand count as others of their place: a venue
+    must not fill our memory with names.
+    """
+
+    def note(self, place: str, value: object) -> None:
+        """Count one."""
+        key = f"{place}={str(value)[:_MOST_CHARACTERS]}"
+        if key not in self and len(self) >= _MOST_VALUES:
+            key = f"{place}=(other)"
+        self[key] += 1
 
 
 @attrs.frozen
@@ -53,7 +72,7 @@ class ParserContext:
     microseconds: bool = False
     universe: int | None = None
     extras: list[Event] = attrs.field(factory=list)
-    unknown: Counter[str] = attrs.field(factory=Counter)
+    unknown: UnknownValues = attrs.field(factory=UnknownValues)
     foreign: Counter[str] = attrs.field(factory=Counter)
 
 

@@ -137,19 +137,23 @@ class RestClient:
         url = httpcore2.URL(
             scheme=endpoint.scheme, host=endpoint.host, port=endpoint.port, target=target
         )
-        headers: list[tuple[bytes | str, bytes | str]] = [
+        asked: list[tuple[bytes | str, bytes | str]] = [
             ("Host", endpoint.authority),
             ("Accept-Encoding", "identity"),
             ("User-Agent", "farm"),
         ]
-        async with self._pool.stream("GET", url, headers=headers) as response:
+        async with self._pool.stream("GET", url, headers=asked) as response:
+            headers = _fold(response.headers)
+            announced = _whole_number(headers.get("content-length", ""))
+            if announced is not None and announced > self.max_body_bytes:
+                raise RestError(f"body exceeds {self.max_body_bytes} bytes: {announced}")
             body = bytearray()
             async with aclosing(response.aiter_stream()) as chunks:
                 async for chunk in chunks:
                     body += chunk
                     if len(body) > self.max_body_bytes:
                         raise RestError(f"body exceeds {self.max_body_bytes} bytes")
-            return response.status, _fold(response.headers), bytes(body)
+            return response.status, headers, bytes(body)
 
     @contextmanager
     def _translated_errors(self, path: str) -> Iterator[None]:

@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from farm.entities import BookUpdate, Gap, MarkPrice, OpenInterest, Ticker, Trade
+from farm.exchanges.core import MOST_CHARACTERS
 from farm.exchanges.harvest import MALFORMED
 from farm.exchanges.rules import MarketRules
 from farm.exchanges.session import Frames, Opened, SnapshotReply, StreamState
@@ -440,3 +441,13 @@ def test_a_read_that_gives_nothing_makes_no_bundle(rules: MarketRules) -> None:
     assert len(bundle.up) == 1
     assert driven.session.handle(Frames(1, 1, 0, [reply], len(reply))) is None
     assert driven.session.handle(Frames(1, 1, 1, [], 0)) is None
+
+
+def test_what_a_frame_is_called_is_not_as_long_as_the_frame() -> None:
+    name = "x" * 100_000
+    drive = Drive(BINANCE_SPOT, ["trade"])
+    drive.open()
+    outcome = drive.read(combined(name, {}), text({"e": name}))
+    assert len(outcome.unparsed) == 2
+    assert {len(kept.kind) for kept in outcome.unparsed} == {MOST_CHARACTERS}
+    assert max(len(kept.reason) for kept in outcome.unparsed) <= MOST_CHARACTERS

@@ -19,6 +19,7 @@ from farm.exchanges.numbers import (
     Micros,
     Millis,
     ParserContext,
+    UnknownValues,
     exactly,
     number_of,
     number_type,
@@ -185,3 +186,14 @@ def _mark(price: str) -> MarkPrice:
     (mark,) = drive.read(combined("btcusdt@markPrice@1s", data)).only(MarkPrice)
     mark.mark_price = Decimal(price)
     return mark
+
+
+def test_unknown_values_fill_no_memory() -> None:
+    unknown = UnknownValues()
+    for number in range(3000):
+        unknown.note("trade.X", f"{number}:{'x' * 10_000}")
+    unknown.note("trade.X", "0:" + "x" * 10_000)
+    assert len(unknown) == 1001
+    assert unknown["trade.X=(other)"] == 2000
+    assert unknown.total() == 3001
+    assert unknown["trade.X=0:" + "x" * 98] == 2

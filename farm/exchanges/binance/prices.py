@@ -200,7 +200,7 @@ def liquidations(context: ParserContext) -> Maker:
         side = _SIDES.get(order.S)
         if side is None:
             side = Side.UNKNOWN
-            unknown[f"forceOrder.S={order.S}"] += 1
+            unknown.note("forceOrder.S", order.S)
         return Liquidation(
             stream.exchange,
             stream.market,

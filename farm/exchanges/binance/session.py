@@ -68,6 +68,8 @@ _typed_frame = msgspec.json.Decoder(_TypedFrame)
 class BinanceSession(CoreSession):
     """One connection to a Binance market."""
 
+    _shut_down = 0  # the epoch whose server has said that it shuts down
+
     def _parser(self, stream: Stream) -> Parser:
         return parser_of(stream, self._context)
 
@@ -123,8 +125,13 @@ class BinanceSession(CoreSession):
         return True
 
     def _shuts_down(self) -> None:
-        """The server goes down soon, and does not say when: replace the connection at once."""
-        self._commands.append(Rotate(self._epoch, "the server shuts down"))
+        """The server goes down soon, and does not say when: replace the connection at once.
+
+        Once an epoch: a server that says it again and again is not to be obeyed as often.
+        """
+        if self._shut_down != self._epoch:
+            self._shut_down = self._epoch
+            self._commands.append(Rotate(self._epoch, "the server shuts down"))
 
     def _tick(self, now: float) -> None:
         """The server pings; the WebSocket layer answers."""

@@ -71,7 +71,7 @@ def futures_trades(context: ParserContext) -> Parser:
             return
         order_type = known.get(made_by, OrderType.UNKNOWN)
         if order_type is OrderType.UNKNOWN:
-            unknown[f"trade.X={made_by}"] += 1
+            unknown.note("trade.X", made_by)
         rows.append(
             Trade(
                 stream.exchange,

@@ -38,7 +38,7 @@ def trades(context: ParserContext) -> Parser:
             side = _SIDES.get(fill.S)
             if side is None:
                 side = Side.UNKNOWN
-                unknown[f"publicTrade.S={fill.S}"] += 1
+                unknown.note("publicTrade.S", fill.S)
             rows.append(
                 Trade(
                     exchange,
@@ -73,7 +73,7 @@ def option_trades(context: ParserContext) -> Parser:
             side = _SIDES.get(fill.S)
             if side is None:
                 side = Side.UNKNOWN
-                unknown[f"publicTrade.S={fill.S}"] += 1
+                unknown.note("publicTrade.S", fill.S)
             rows.append(
                 Trade(
                     stream.exchange,
@@ -113,7 +113,7 @@ def liquidations(context: ParserContext) -> Parser:
             side = _ORDER_SIDES.get(order.S)
             if side is None:
                 side = Side.UNKNOWN
-                unknown[f"allLiquidation.S={order.S}"] += 1
+                unknown.note("allLiquidation.S", order.S)
             rows.append(
                 Liquidation(
                     stream.exchange,

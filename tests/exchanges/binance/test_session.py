@@ -111,6 +111,18 @@ def test_a_server_that_shuts_down_is_left_for_another_at_once(
     assert drive.session.statuses["btcusdt@trade"].state is StreamState.LIVE
 
 
+def test_a_server_is_left_once_however_often_it_says_that_it_shuts_down() -> None:
+    notice = b'{"e":"serverShutdown","E":1770123456789}'
+    drive = opened()
+    drive.answer_all()
+    for _ in range(2):
+        drive.read(notice, notice)
+    assert drive.commands == [Rotate(1, "the server shuts down")]
+    drive.open()
+    drive.read(notice)
+    assert drive.commands[-1] == Rotate(2, "the server shuts down")
+
+
 # ------------------------------------------------------------------------- what the venue holds
 LIST = {"method": "LIST_SUBSCRIPTIONS"}
 

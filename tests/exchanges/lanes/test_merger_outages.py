@@ -6,7 +6,7 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farm.exchanges.lanes.coverage import outside, overlap
+from farm.exchanges.lanes.coverage import FOREVER, Lane, outside, overlap
 from farm.types import GapCause
 from tests.exchanges.lanes.copies import (
     BYBIT_BOOK,
@@ -66,6 +66,67 @@ def test_an_outage_of_all_lanes_makes_one_gap_of_what_nobody_carried() -> None:
     since, until = b.last_time, rig.time
     b.back(b.last_time)
     assert rig.gaps == [(since, until)]
+
+
+def test_a_lane_that_is_buried_carries_nothing_and_stands_in_for_nobody() -> None:
+    rig = Rig()
+    a, b = rig.lanes
+    rig.up(1)
+    assert rig.merger.bury("a") == frozenset()  # the other carries all of it
+    assert rig.merger.bury("a") == frozenset()  # again: no difference
+    b.read(2)
+    assert rig.numbers == [2]
+    since = b.last_time
+    bundle = b.end()
+    assert bundle.down == frozenset({SPOT_TRADES.stream.feed})
+    b.back(since)
+    assert rig.gaps == [(since, rig.time)]
+
+
+def test_with_the_last_lane_that_carries_a_feed_it_is_buried() -> None:
+    rig = Rig()
+    a, _ = rig.lanes
+    rig.up(1)
+    a.end()
+    assert rig.merger.bury("a") == frozenset()  # it carried nothing before
+    assert rig.merger.bury("b") == frozenset({SPOT_TRADES.stream.feed})
+
+
+def test_the_only_lane_may_be_buried() -> None:
+    rig = Rig(lanes=["a"])
+    rig.lanes[0].read(1, up=True)
+    assert rig.merger.bury("a") == frozenset({SPOT_TRADES.stream.feed})
+
+
+def test_what_was_on_its_way_when_its_lane_was_buried_passes_and_does_not_revive_it() -> None:
+    rig = Rig()
+    a, b = rig.lanes
+    rig.up(1)
+    rig.merger.bury("a")
+    a.read(2, up=True)
+    assert rig.numbers == [2]
+    assert b.end().down == frozenset({SPOT_TRADES.stream.feed})
+
+
+def test_a_lane_that_is_dead_goes_up_no_more() -> None:
+    lane = Lane("a", 1)
+    lane.goes_up("f", 5)
+    lane.dead = True
+    lane.goes_down("f", 7)
+    lane.goes_up("f", 9)
+    assert (lane.up, lane.down, lane.downs("f")) == ({}, {"f": 7}, [(0, 5), (7, FOREVER)])
+
+
+def test_what_was_kept_back_for_a_lane_that_is_buried_passes_with_the_next_bundle() -> None:
+    """One lane jumps, and the other may bring what lies between: it never will."""
+    rig = Rig()
+    _, b = rig.lanes
+    rig.up(1)
+    b.read(3)
+    assert rig.numbers == []
+    rig.merger.bury("a")
+    b.read(4)
+    assert rig.numbers == [3, 4]
 
 
 def test_gaps_of_other_causes_and_edges_pass_as_they_are() -> None:
