@@ -3,7 +3,11 @@
 Fake exchanges of four markets run in a process of their own, and something goes wrong at each of
 them again and again, by seed. The farm that collects from them into Parquet is watched from within:
 memory, file descriptors, tasks, and by how much everything lags. What grows without an end shows in
-the slopes; they are fitted to what comes after the first fifth of the time.
+the slopes; they are fitted to what comes after the first fifth of the time, and are for a reader to
+judge. Ctrl-C ends the run, and what was seen until then is printed.
+
+The exit code is 0 where the last look found the farm at work; 1 where it did not, where the fake
+exchanges died, and where the farm failed; 130 after a Ctrl-C.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import argparse
 import json
 import os
 import platform
-import statistics
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,51 +30,45 @@ from typing import Any
 import attrs
 import trio
 
+from benchmarks.soak_report import SAMPLE_EVERY, Sample, last_look, report, slopes
 from farm import BookVerdict, Farm, Gap, Quote, Trade, open_farm
 from farm.cli.collect import DEMO
+from farm.errors import FarmError
+from farm.testing.faults import KINDS
 
 RATE = 200.0
 """Orders a second for each symbol, as the demo has them."""
 
-SAMPLE_EVERY = 5.0
-WARM_UP = 0.2
-"""The part of the run that the slopes leave out: caches, buffers and pools fill in it."""
-
 TICK = 0.05
-
-
-@attrs.frozen
-class Sample:
-    """One look. ``memory``: resident bytes; ``loop_lag``: the longest that a task waited for its
-    turn since the last look, and ``lag`` the longest from a read of the socket to the user's loop,
-    both in seconds."""
-
-    seconds: float
-    memory: int
-    descriptors: int
-    tasks: int
-    loop_lag: float
-    lag: float
-    events: int
-    gaps: int
-    verified: int
+INTERRUPTED = 130
 
 
 @attrs.define
 class Watch:
-    """What happened since the last look."""
+    """What happened: ``loop_lag`` and ``lag`` since the last look, the rest since the beginning.
+
+    ``faults``: those that struck, by kind; ``causes``: of gaps; ``wrong``: what must not be;
+    ``stop``: ends the run when it is cancelled.
+    """
 
     loop_lag: float = 0.0
     lag: float = 0.0
+    faults: Counter[str] = attrs.field(factory=Counter)
     causes: Counter[str] = attrs.field(factory=Counter)
+    samples: list[Sample] = attrs.field(factory=list)
+    wrong: list[str] = attrs.field(factory=list)
+    interrupted: bool = False
+    stop: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; 1 where the farm did not end as it should."""
+    """The command; its exit code, as the module says."""
     options = _parser().parse_args(argv)
     result = trio.run(soak, options.minutes * 60, options.fault_every, options.seed)
     print(json.dumps(result, indent=2) if options.as_json else report(result))
-    return 0
+    if result["interrupted"]:
+        return INTERRUPTED
+    return 1 if result["wrong"] else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,56 +95,77 @@ def _positive(text: str) -> float:
 
 
 async def soak(seconds: float, fault_every: float, seed: int) -> dict[str, Any]:
-    """Run for so long; what was seen."""
-    faults: Counter[str] = Counter()
-    samples: list[Sample] = []
+    """Run for so long, or until a Ctrl-C or the death of the fake exchanges; what was seen."""
     watch = Watch()
-    with tempfile.TemporaryDirectory() as directory:
-        async with _fakes(seed, fault_every, faults) as endpoints:
-            async with open_farm(_config(endpoints, Path(directory, "data"))) as farm:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_read, farm, watch)
-                    nursery.start_soon(_feel_the_loop, watch)
-                    nursery.start_soon(_sample, farm, watch, samples)
-                    await trio.sleep(seconds)
-                    nursery.cancel_scope.cancel()
-                stopped = trio.current_time()
-            ending = trio.current_time() - stopped
-    totals = farm.stats().totals
+    async with trio.open_nursery() as background:
+        background.start_soon(_until_interrupted, watch)
+        with tempfile.TemporaryDirectory() as directory:
+            async with _fakes(seed, fault_every, watch) as endpoints:
+                async with open_farm(_config(endpoints, Path(directory, "data"))) as farm:
+                    with watch.stop:
+                        async with trio.open_nursery() as nursery:
+                            nursery.start_soon(_read, farm, watch)
+                            nursery.start_soon(_feel_the_loop, watch)
+                            nursery.start_soon(_sample, farm, watch)
+                            await trio.sleep(seconds)
+                            nursery.cancel_scope.cancel()
+                    stopped = trio.current_time()
+                ending = trio.current_time() - stopped
+        background.cancel_scope.cancel()
     return {
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "minutes": seconds / 60,
         "fault_every": fault_every,
-        "faults": dict(faults.most_common()),
+        "faults": dict(watch.faults.most_common()),
         "gaps_by_cause": dict(watch.causes.most_common()),
-        "totals": attrs.asdict(totals),
+        "totals": attrs.asdict(farm.stats().totals),
         "end_seconds": ending,
-        "slopes_per_hour": slopes(samples),
-        "samples": [attrs.asdict(sample) for sample in samples],
+        "interrupted": watch.interrupted,
+        "wrong": watch.wrong + last_look(watch.samples),
+        "slopes_per_hour": slopes(watch.samples),
+        "samples": [attrs.asdict(sample) for sample in watch.samples],
     }
+
+
+async def _until_interrupted(watch: Watch) -> None:
+    """The first Ctrl-C ends the run; another does what it always does."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        return
+    with trio.open_signal_receiver(signal.SIGINT) as signals:
+        await anext(signals)
+    watch.interrupted = True
+    watch.stop.cancel()
 
 
 # --------------------------------------------------------------------------------------- the load
 @asynccontextmanager
 async def _fakes(
-    seed: int, fault_every: float, faults: Counter[str]
+    seed: int, fault_every: float, watch: Watch
 ) -> AsyncIterator[dict[str, dict[str, str]]]:
-    """The demo's fake exchanges in a process of their own, and what goes wrong there."""
+    """The demo's fake exchanges in a process of their own, and what goes wrong there.
+
+    FarmError where they do not start. A Ctrl-C on the terminal is not for them: they have a session
+    of their own, and end with their stdin.
+    """
     command = [sys.executable, "-m", "farm.testing.serve"]
     command += [f"{market}:{','.join(symbols)}" for market, (symbols, _) in DEMO.items()]
     command += ["--seed", str(seed), "--rate", str(RATE), "--fault-every", str(fault_every)]
+    pipe = subprocess.PIPE
     process = await trio.lowlevel.open_process(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
     )
     assert process.stdout is not None
     assert process.stderr is not None
     try:
-        line = b""
-        while not line.endswith(b"\n") and (part := await process.stdout.receive_some()):
-            line += part
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_count, process.stderr, faults)
+            nursery.start_soon(_hear, process.stderr, watch.faults)
+            line = b""
+            while not line.endswith(b"\n") and (part := await process.stdout.receive_some()):
+                line += part
+            if not line.endswith(b"\n"):
+                raise FarmError("the fake exchanges did not start; what they said stands above")
+            nursery.start_soon(_see_death, process, watch)
             yield json.loads(line)["endpoints"]
             nursery.cancel_scope.cancel()
     finally:
@@ -155,11 +174,23 @@ async def _fakes(
             await process.wait()
 
 
-async def _count(stderr: trio.abc.ReceiveStream, faults: Counter[str]) -> None:
+async def _see_death(process: trio.Process, watch: Watch) -> None:
+    code = await process.wait()
+    watch.wrong.append(f"the fake exchanges died, with exit code {code}")
+    watch.stop.cancel()
+
+
+async def _hear(stderr: trio.abc.ReceiveStream, faults: Counter[str]) -> None:
+    """Count the faults that they tell of; what else they say is for the user."""
     rest = b""
     async for part in stderr:
         *lines, rest = (rest + part).split(b"\n")
-        faults.update(line.decode().rpartition(": ")[2] for line in lines)
+        for line in map(bytes.decode, lines):
+            word = line.rpartition(": ")[2]
+            if word in KINDS:
+                faults[word] += 1
+            else:
+                print(line, file=sys.stderr)
 
 
 def _config(endpoints: dict[str, dict[str, str]], data: Path) -> dict[str, Any]:
@@ -198,7 +229,7 @@ async def _feel_the_loop(watch: Watch) -> None:
         watch.loop_lag = max(watch.loop_lag, trio.current_time() - due)
 
 
-async def _sample(farm: Farm, watch: Watch, samples: list[Sample]) -> None:
+async def _sample(farm: Farm, watch: Watch) -> None:
     started = trio.current_time()
     while True:
         await trio.sleep(SAMPLE_EVERY)
@@ -215,7 +246,7 @@ async def _sample(farm: Farm, watch: Watch, samples: list[Sample]) -> None:
             stats.totals.gaps,
             sum(verdict == BookVerdict.VERIFIED.value for verdict in verdicts),
         )
-        samples.append(sample)
+        watch.samples.append(sample)
         watch.loop_lag = watch.lag = 0.0
         print(
             f"{sample.seconds:7.0f} s  {sample.memory / 2**20:6.1f} MB  {sample.descriptors} files"
@@ -232,47 +263,6 @@ def _descriptors() -> int:
 def _memory() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def slopes(samples: Sequence[Sample]) -> dict[str, float]:
-    """Growth an hour of memory (bytes), descriptors and tasks, after the warm-up."""
-    late = samples[int(len(samples) * WARM_UP) :]
-    if len(late) < 2:
-        return {}
-    hours = [sample.seconds / 3600 for sample in late]
-    return {
-        name: statistics.linear_regression(hours, [getattr(s, name) for s in late]).slope
-        for name in ("memory", "descriptors", "tasks")
-    }
-
-
-def report(result: dict[str, Any]) -> str:
-    """The result in words."""
-    samples, grown = result["samples"], result["slopes_per_hour"]
-    if not grown:
-        return "too short to say anything: try --minutes 2"
-    late = samples[int(len(samples) * WARM_UP) :]
-    faults, gaps, totals = result["faults"], result["gaps_by_cause"], result["totals"]
-    causes = ", ".join(f"{cause} {count}" for cause, count in gaps.items())
-    lag, loop_lag = _range(late, "lag", 1e3), _range(late, "loop_lag", 1e3)
-    told = f"{sum(faults.values())} faults of {len(faults)} kinds, {totals['events']:,} events"
-    return "\n".join(
-        (
-            f"{result['minutes']:g} minutes, {told}, {totals['gaps']:,} gaps ({causes})",
-            f"memory {_range(late, 'memory', 2**-20)} MB, {grown['memory'] / 2**20:+.2f} an hour",
-            f"files {_range(late, 'descriptors')}, {grown['descriptors']:+.2f} an hour",
-            f"tasks {_range(late, 'tasks')}, {grown['tasks']:+.2f} an hour",
-            f"longest lag in each {SAMPLE_EVERY:g} s, from a read to the user: {lag} ms",
-            f"longest wait of a task for its turn in each {SAMPLE_EVERY:g} s: {loop_lag} ms",
-            f"the end took {result['end_seconds']:.2f} s",
-        )
-    )
-
-
-def _range(samples: Sequence[dict[str, Any]], name: str, unit: float = 1) -> str:
-    values = [sample[name] * unit for sample in samples]
-    middle = statistics.median(values)
-    return f"{min(values):.4g} to {max(values):.4g} (median {middle:.4g})"
 
 
 if __name__ == "__main__":

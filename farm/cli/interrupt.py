@@ -3,7 +3,8 @@
 Both signals are blocked, and a thread waits for them. So they are heard whatever the main thread is
 at: importing, writing into a pipe that nobody reads, waiting for a disk; and no KeyboardInterrupt
 comes up in the midst of code that is not made for it. Child processes inherit that the signals are
-blocked; so they have to be ended by other means.
+blocked; so they have to be ended by other means. A signal that was ignored when the process began
+stays so: the background jobs of a shell's script are not ended by a Ctrl-C on its terminal.
 
 Until a command says what is to be done, an interrupt ends the process. Then the first is the
 command's own matter, and after the second the process ends a moment later whatever hangs. Files are
@@ -18,7 +19,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from farm.cli.exits import INTERRUPTED
 
@@ -39,13 +40,14 @@ class Interrupts:
         self._lock = threading.Lock()
 
     def listen(self) -> None:
-        """Take both signals over, for good. To be called by the main thread, before there are
-        others: they inherit from it that the signals are blocked."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        listener = threading.Thread(target=self._run, name="interrupts", daemon=True)
+        """Take over, for good, those of both signals that are not ignored. To be called by the main
+        thread, before there are others: they inherit from it that the signals are blocked."""
+        taken = [each for each in _SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
+        signal.pthread_sigmask(signal.SIG_BLOCK, taken)
+        listener = threading.Thread(target=self._run, args=[taken], name="interrupts", daemon=True)
         listener.start()
         # What a thread of another's is given all the same, it hands on.
-        for number in _SIGNALS:
+        for number in taken:
             signal.signal(number, lambda number, _: _send(listener, number))
 
     def tell(self, hear: Callable[[], None]) -> None:
@@ -53,10 +55,10 @@ class Interrupts:
         with self._lock:
             self._hear = hear
 
-    def _run(self) -> None:
+    def _run(self, signals: Sequence[signal.Signals]) -> None:
         heard = 0
         while heard < 2:
-            signal.sigwait(_SIGNALS)
+            signal.sigwait(signals)
             with self._lock:
                 if self._hear is None:
                     _quit()

@@ -61,7 +61,7 @@ class FakeBinance(FakeExchange):
         source: Source,
         *,
         rules: BinanceRules = BINANCE_SPOT,
-        symbols: Collection[str] | None = None,
+        symbols: Collection[str] | str | None = None,
         pace: Pace | None = None,
         hold_for_snapshots: bool = True,
         tls: bool = False,
@@ -88,11 +88,11 @@ class FakeBinance(FakeExchange):
         )
         self.rules = rules
         self.weights = WeightWindow(rules.weight_per_minute) if weights is None else weights
-        self._market = BinanceMarket(rules, self._listing, empty_books=empty_books)
-        self._rest_side = BinanceRest(rules, self._listing, self._market, self.clock, self.weights)
+        self._empty_books = empty_books
         self._connects = RateWindow(rules.connections_per_5_minutes, 300.0)
         self._messages: WeakKeyDictionary[Connection, RateWindow] = WeakKeyDictionary()
         self._routes: WeakKeyDictionary[Connection, Route] = WeakKeyDictionary()
+        self.begin_market()
 
     # --- the script ------------------------------------------------------------------------------
 
@@ -119,6 +119,13 @@ class FakeBinance(FakeExchange):
         self.deliver(Push(now, "!contractInfo", text), _NO_LIMIT)
 
     # --- market ----------------------------------------------------------------------------------
+
+    def begin_market(self) -> None:
+        super().begin_market()
+        self._market = BinanceMarket(self.rules, self._listing, empty_books=self._empty_books)
+        self._rest_side = BinanceRest(
+            self.rules, self._listing, self._market, self.clock, self.weights
+        )
 
     def take(self, push: Push) -> None:
         self._market.take(push)

@@ -51,7 +51,7 @@ class FakeBybit(FakeExchange):
         market: Market = Market.LINEAR,
         *,
         rules: BybitRules | None = None,
-        symbols: Collection[str] | None = None,
+        symbols: Collection[str] | str | None = None,
         pace: Pace | None = None,
         tls: bool = False,
         filter: PushFilter | None = None,  # noqa: A002
@@ -79,14 +79,19 @@ class FakeBybit(FakeExchange):
         self.requests = (
             RequestWindow(self.rules.requests_per_5_seconds) if requests is None else requests
         )
-        self._market = BybitMarket(empty_books=empty_books)
+        self._empty_books = empty_books
+        self._connects = RateWindow(self.rules.connections_per_5_minutes, 300.0)
+        self._last_ping: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
+        self.begin_market()
+
+    # --- market ----------------------------------------------------------------------------------
+
+    def begin_market(self) -> None:
+        super().begin_market()
+        self._market = BybitMarket(empty_books=self._empty_books)
         self._rest_side = BybitRest(
             self.rules, self._listing, self._market, self.clock, self.requests
         )
-        self._connects = RateWindow(self.rules.connections_per_5_minutes, 300.0)
-        self._last_ping: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
-
-    # --- market ----------------------------------------------------------------------------------
 
     def take(self, push: Push) -> None:
         self._market.take(self._market.renumbered(push))

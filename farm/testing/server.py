@@ -38,9 +38,13 @@ class ControlMessage:
 class FakeExchange(ServedFloor):
     """A venue on loopback; see :func:`open_fake`. Subclasses speak its protocol.
 
+    It may be opened again, on the same addresses: the source is iterated anew then, the script
+    begins anew, and so do ``clock`` and ``finished``. Logs and counts go on.
+
     Args:
         source: where the market's texts come from.
-        symbols: what is traded; None asks the source, and where that doesn't say, every symbol is.
+        symbols: what is traded, a text for one; None asks the source, and where that doesn't say,
+            every symbol is.
         pace: :class:`~farm.testing.clock.Recorded` or :class:`~farm.testing.clock.Flood`.
         hold_for_snapshots: stand at a recorded REST snapshot until it is asked for, as long as a
             client follows the diffs of its symbol; clients that never ask need False.
@@ -54,8 +58,14 @@ class FakeExchange(ServedFloor):
 
     For tests to compare: ``connections_accepted``, ``connections_refused``, ``subscribe_log``
     (every text received), ``rest_log``, ``sent`` (frames by stream, over all connections, whatever
-    faults make of them), ``fault_log``.
+    faults make of them), ``fault_log``, ``streams_followed`` (to which there has been a
+    subscription).
+
+    Raises:
+        ValueError: the source says that it is of another exchange or market.
     """
+
+    clock: MarketClock
 
     def __init__(
         self,
@@ -63,7 +73,7 @@ class FakeExchange(ServedFloor):
         exchange: Exchange,
         market: Market,
         *,
-        symbols: Collection[str] | None,
+        symbols: Collection[str] | str | None,
         pace: Pace | None,
         hold_for_snapshots: bool,
         tls: bool,
@@ -73,8 +83,10 @@ class FakeExchange(ServedFloor):
         faults: FaultScript | None = None,
         wall_clock: WallClock | None = None,
     ) -> None:
+        _check_origin(source, exchange, market)
+        listed = [symbols] if isinstance(symbols, str) else symbols
         super().__init__(
-            Listing(exchange, market, source, symbols),
+            Listing(exchange, market, source, listed),
             filter,
             tls=tls,
             network=network,
@@ -84,7 +96,11 @@ class FakeExchange(ServedFloor):
         self.exchange = exchange
         self.market = market
         self.subscribe_log: list[ControlMessage] = []
-        self.clock = MarketClock(source, self, pace or Flood(), hold=hold_for_snapshots)
+        self.streams_followed: set[str] = set()
+        self._source = source
+        self._pace = pace or Flood()
+        self._hold = hold_for_snapshots
+        self._was_opened = False
         self._max_age = math.inf if max_age is None else max_age
         self._refused_streams: set[str] = set()
 
@@ -121,8 +137,14 @@ class FakeExchange(ServedFloor):
 
     # --- the market ------------------------------------------------------------------------------
 
+    def begin_market(self) -> None:
+        """The market begins, with nothing known of it yet. Subclasses begin their books here, and
+        call it when they are made."""
+        self.clock = MarketClock(self._source, self, self._pace, hold=self._hold)
+
     def subscribe(self, connection: Connection, stream: str) -> None:
         super().subscribe(connection, stream)
+        self.streams_followed.add(stream)
         self.clock.notify()
 
     def unsubscribe(self, connection: Connection, stream: str) -> None:
@@ -172,8 +194,22 @@ class FakeExchange(ServedFloor):
         Raises:
             ValueError: the exchange cannot have one of the script's faults.
         """
+        if self._was_opened:
+            self.begin_market()
+        self._was_opened = True
         await super().start(nursery)
         nursery.start_soon(self.clock.run)
+
+
+def _check_origin(source: Source, exchange: Exchange, market: Market) -> None:
+    """A market is not told in another's words. Sources need not say whose they are."""
+    told_exchange = getattr(source, "exchange", None) or exchange
+    told_market = getattr(source, "market", None) or market
+    if (told_exchange, told_market) != (exchange, market):
+        raise ValueError(
+            f"the source is of {told_exchange.value}/{told_market.value}, and this exchange is "
+            f"{exchange.value}/{market.value}"
+        )
 
 
 E = TypeVar("E", bound=FakeExchange)

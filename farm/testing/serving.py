@@ -99,6 +99,11 @@ class ServedFloor(TradingFloor):
     def fault_log(self) -> list[FaultEvent]:
         return self._injector.log
 
+    @property
+    def faults_begun(self) -> list[Fault]:
+        """The faults whose moment has come, whatever they hit."""
+        return self._injector.begun
+
     def strike(self, fault: Fault) -> None:
         """Brings a fault about now, whatever its moment; ValueError where this exchange cannot
         have it."""
@@ -203,9 +208,14 @@ class ServedFloor(TradingFloor):
         await self.revive()
 
     def close(self) -> None:
-        """Gives the ports back."""
+        """Gives the ports back; what faults have begun ends. It may be opened again then."""
         self._ws.close()
         self._rest.close()
+        self._listening = False
+        self._shut_times = 0
+        self._injector.stop()
+        self._faults = self._injector.frames
+        self._nursery = None
 
     @property
     def _tasks(self) -> trio.Nursery:

@@ -64,6 +64,15 @@ class _Losing:
         return symbols_of(self.source)
 
     @property
+    def exchange(self) -> object:
+        """That of the source, where it says whose it is."""
+        return getattr(self.source, "exchange", None)
+
+    @property
+    def market(self) -> object:
+        return getattr(self.source, "market", None)
+
+    @property
     def instruments(self) -> Collection[object]:
         """Those of the source, where it says what it trades."""
         told: Collection[object] = getattr(self.source, "instruments", ())

@@ -35,8 +35,9 @@ class FarmWorld:
             ...
 
     Under Trio's ``MockClock`` with autojump hours pass in it in milliseconds. What farm does by
-    chance follows from ``seed``; all its times are those of ``wall_clock``, which goes with Trio's
-    clock.
+    chance follows from ``seed``, as do the network's delays; all its times are those of
+    ``wall_clock``, which goes with Trio's clock. So the same seed, exchanges and faults give the
+    same events, to the byte, in whatever order Trio runs the tasks.
     """
 
     seed: int | str = 0
@@ -59,13 +60,14 @@ class FarmWorld:
     async def open_farm(
         self,
         *exchanges: FakeExchange,
-        streams: Sequence[str],
-        symbols: Iterable[str] | None = None,
+        streams: Sequence[str] | str,
+        symbols: Iterable[str] | str | None = None,
         **config: Any,
     ) -> AsyncIterator[Farm]:
         """Open these exchanges, and a farm that collects from them; at the end close both.
 
-        `streams` of `symbols`, None for all that the exchange trades. Other words are keys of the
+        `streams` of `symbols`, a text for one, None for all that the exchange trades. The same
+        exchanges may be opened again, as for a program that restarts. Other words are keys of the
         configuration (``data=...``, ``supervision={...}``). ValueError without an exchange, and for
         one that says neither what it trades nor is told; ConfigErrors as ``farm.open_farm``.
         """
@@ -80,7 +82,7 @@ class FarmWorld:
 
 
 def _collector(
-    exchange: FakeExchange, streams: Sequence[str], symbols: Iterable[str] | None
+    exchange: FakeExchange, streams: Sequence[str] | str, symbols: Iterable[str] | str | None
 ) -> dict[str, Any]:
     names = exchange.symbols if symbols is None else symbols
     if names is None:
@@ -88,7 +90,7 @@ def _collector(
     return {
         "exchange": exchange.exchange.value,
         "market": exchange.market.value,
-        "symbols": list(names),
-        "streams": list(streams),
+        "symbols": [names] if isinstance(names, str) else list(names),
+        "streams": [streams] if isinstance(streams, str) else list(streams),
         "endpoints": {"ws": exchange.ws_url, "rest": exchange.rest_url},
     }

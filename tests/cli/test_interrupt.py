@@ -70,6 +70,27 @@ def test_an_interrupt_before_a_command_says_what_to_do_ends_the_process(
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, b"", b"")
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+def test_what_was_ignored_at_the_start_stays_ignored(number: signal.Signals) -> None:
+    """As a shell's script has it for its background jobs; the other signal is heard."""
+    (other,) = set(SIGNALS) - {number}
+    code = f"""
+import os, signal, time
+from farm.cli.interrupt import interrupts
+interrupts.listen()
+os.kill(os.getpid(), {number})
+blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+print(signal.getsignal({number}) is signal.SIG_IGN, {number} in blocked, flush=True)
+os.kill(os.getpid(), {other})
+time.sleep({PATIENCE})
+"""
+    name = number.name.removeprefix("SIG")
+    script = f'trap \'\' {name}; exec "$0" -c "$1"'
+    command = ["sh", "-c", script, sys.executable, code]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "True False\n", "")
+
+
 def test_what_another_thread_is_given_is_heard_too() -> None:
     code = f"""
 import signal, threading, time

@@ -84,7 +84,37 @@ async def test_some(autojump_clock, fake_binance, fake_bybit, farm_under_test, e
 """
 
 
-@pytest.mark.parametrize("text", [BOTH, MARKED, SOME], ids=["both", "marked", "some"])
+RESTARTED = """
+import trio
+from farm import BookVerdict, Trade
+
+async def test_my_program_restarts(autojump_clock, fake_binance, farm_under_test, fault_script):
+    fault_script.reset(at=5)
+    for _ in range(2):
+        async with farm_under_test(fake_binance, streams=["trade", "book"]) as farm:
+            async with farm.subscribe(Trade) as batches:
+                await batches.receive()
+            await trio.sleep(60)
+            assert farm.stats().totals.events > 100
+            assert farm.book("BTCUSDT").verdict is BookVerdict.VERIFIED
+    assert len({event.time for event in fake_binance.fault_log}) == 2
+"""
+
+NAMED_BY_TEXT = """
+import pytest
+
+@pytest.mark.farm(symbols="SOLUSDT")
+async def test_one(autojump_clock, fake_binance, farm_under_test):
+    async with farm_under_test(fake_binance, streams="trade", symbols="SOLUSDT") as farm:
+        assert [feed.feed for feed in farm.stats().feeds] == ["binance/spot/SOLUSDT/trade"]
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [BOTH, MARKED, SOME, RESTARTED, NAMED_BY_TEXT],
+    ids=["both", "marked", "some", "restarted", "named_by_text"],
+)
 def test_fakes_and_farms_are_what_was_asked_for(text: str, tmp_path: Path) -> None:
     done = run_tests(tmp_path, text)
     assert done.returncode == 0, done.stdout
@@ -106,6 +136,65 @@ def test_a_failure_shows_the_script(tmp_path: Path) -> None:
     assert "1 failed, 1 passed" in done.stdout
 
 
+NEVER = "never struck anything: nobody was subscribed to"
+STRIKING = """
+import pytest, trio
+from farm.testing.faults import Drop
+
+async def test_names(autojump_clock, fake_binance, fake_bybit, farm_under_test, fault_script):
+    fault_script.drop("BTCUSDT@trade", at=5).drop("btcusdt@trade", at=6).reset(at=500)
+    fault_script.drop("publicTrade.BTCUSDT", at=7)
+    async with farm_under_test(fake_binance, fake_bybit, streams="trade"):
+        await trio.sleep(30)
+        fake_binance.strike(Drop(0, "trade"))
+
+async def test_connections(autojump_clock, fake_binance, farm_under_test, fault_script):
+    fault_script.reset(at=3, connection="c9")
+    async with farm_under_test(fake_binance, streams="trade"):
+        await trio.sleep(30)
+    assert FINE
+"""
+
+
+def test_faults_that_hit_nothing_are_warned_of(tmp_path: Path) -> None:
+    done = run_tests(tmp_path, STRIKING.replace("FINE", "True"))
+    assert done.returncode == 0, done.stdout
+    near = "btcusdt@trade, ethusdt@trade"
+    said = re.findall(r"FaultNeverStruck: the fault (.*)", done.stdout)
+    assert said == [
+        f"'5.0 drop BTCUSDT@trade' {NEVER} 'BTCUSDT@trade', but to {near}",
+        f"'0.0 drop trade' {NEVER} 'trade', but to {near}, publicTrade.BTCUSDT",
+        "'3.0 reset connection=c9' never struck anything",
+    ]
+    strict = run_tests(
+        tmp_path,
+        STRIKING.replace("FINE", "True"),
+        "-W",
+        "error::farm.testing.faults.FaultNeverStruck",
+    )
+    assert "2 passed, 2 errors" in strict.stdout
+
+
+def test_a_failure_shows_what_never_struck(tmp_path: Path) -> None:
+    done = run_tests(tmp_path, STRIKING.replace("FINE", "False"))
+    shown = done.stdout.partition("fault script")[2]
+    assert "# seed 0\n3.0 reset connection=c9\n# ^ never struck" in shown
+
+
+def test_a_script_that_is_filled_too_late_says_so(tmp_path: Path) -> None:
+    text = """
+import pytest
+
+async def test_it(autojump_clock, fake_binance, farm_under_test, fault_script):
+    async with farm_under_test(fake_binance, streams=["trade"]):
+        with pytest.raises(ValueError, match="'5.0 reset' comes too late"):
+            fault_script.reset(at=5)
+    assert not fault_script.reset(at=5)[:-1]
+"""
+    done = run_tests(tmp_path, text)
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -113,6 +202,7 @@ def test_a_failure_shows_the_script(tmp_path: Path) -> None:
         ("colour=3", "'colour'"),
         ("3", "not 3"),
         ("rate=-1", "rate must be a positive number, not -1"),
+        ('market="inverse"', "market='inverse') is of fake_bybit, which the test lacks"),
     ],
 )
 def test_a_marker_that_cannot_be_used_says_why(arguments: str, said: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import attrs
 import pytest
@@ -13,15 +14,19 @@ from trio_websocket import ConnectionClosed, WebSocketConnection
 from farm.testing import (
     BINANCE_SPOT,
     FakeBinance,
+    FakeBybit,
     Flood,
     MarketSimulator,
     Push,
     Recorded,
+    RecordingSource,
     open_fake,
 )
+from farm.testing.faults import Delay, Drop, Refuse, Reject, RestStatus
 from farm.types import Exchange, Market
 from tests.testing.clients import (
     PATIENCE,
+    ask,
     connect,
     get,
     open_ws,
@@ -221,6 +226,88 @@ async def test_cancellation_ends_it_promptly() -> None:
                 await ws.get_message()
     assert scope.cancelled_caught
     assert await is_refused(fake.ws_url)
+
+
+# --- opened again --------------------------------------------------------------------------------
+
+
+async def test_an_exchange_opens_again_on_its_ports_and_its_market_begins_anew() -> None:
+    fake = FakeBinance(simulator(5), pace=Flood())
+    addresses, told, ends = set(), [], []
+    for _ in range(2):
+        async with open_fake(fake):
+            assert not fake.finished.is_set()
+            addresses.add((fake.ws_url, fake.rest_url))
+            async with open_ws(fake.ws_url + PATH) as ws:
+                told.append(await text(ws))
+                with trio.fail_after(PATIENCE):
+                    await fake.finished.wait()
+            ends.append(fake.clock.now)
+    assert [len(addresses), len(set(told)), len(set(ends))] == [1, 1, 1]
+    assert fake.connections_accepted == 2
+
+
+async def test_books_begin_anew_too() -> None:
+    fake = FakeBinance(simulator(), pace=Flood(outbox_limit=1))
+    books = []
+    for _ in range(2):
+        async with open_fake(fake):
+            await wait_all_tasks_blocked()
+            books.append((await get(fake.rest_url + "/api/v3/depth?symbol=BTCUSDT")).json())
+            async with open_ws(fake.ws_url + "/ws/btcusdt@depth@100ms") as ws:
+                await texts(ws, 20)
+            later = (await get(fake.rest_url + "/api/v3/depth?symbol=BTCUSDT")).json()
+    assert books[0] == books[1] != later
+
+
+async def test_books_of_topics_begin_anew_too() -> None:
+    source = MarketSimulator(Exchange.BYBIT, Market.LINEAR, ["BTCUSDT"])
+    fake = FakeBybit(source, pace=Flood(outbox_limit=1))
+    snapshots = []
+    for _ in range(2):
+        async with open_fake(fake):
+            await wait_all_tasks_blocked()
+            async with open_ws(fake.ws_url + "/v5/public/linear") as ws:
+                await ask(ws, {"op": "subscribe", "args": ["orderbook.50.BTCUSDT"]})
+                snapshots.append((await texts(ws, 20))[0])
+    assert '"type":"snapshot"' in snapshots[0]
+    assert snapshots[0] == snapshots[1]
+
+
+async def test_what_was_shut_killed_or_at_work_is_not_when_it_opens_again() -> None:
+    source = [Push(1, "x@trade", "text")]
+    fake = FakeBinance(source, pace=Flood())
+    async with open_fake(fake):
+        fake.strike(Refuse(0, seconds=10_000))
+        fake.strike(Drop(0, "x@trade", count=100))
+        fake.strike(Delay(0, "x@trade", seconds=10_000))
+        fake.strike(Reject(0, count=100))
+        fake.strike(RestStatus(0, count=100))
+        fake.kill()
+    async with open_fake(fake), open_ws(fake.ws_url + "/ws/x@trade") as ws:
+        assert await text(ws) == "text"
+        assert (await get(fake.rest_url + "/api/v3/ping")).status == 200
+
+
+# --- whose market it is --------------------------------------------------------------------------
+
+
+def test_a_source_of_another_market_is_refused() -> None:
+    usdm = MarketSimulator(Exchange.BINANCE, Market.USDM, ["BTCUSDT"])
+    with pytest.raises(ValueError, match="of binance/usdm, and this exchange is binance/spot"):
+        FakeBinance(usdm)
+    spot = MarketSimulator(Exchange.BYBIT, Market.SPOT, ["BTCUSDT"])
+    with pytest.raises(ValueError, match="of bybit/spot, and this exchange is binance/spot"):
+        FakeBinance(spot)
+    with pytest.raises(ValueError, match="of bybit/spot, and this exchange is bybit/linear"):
+        FakeBybit(spot)
+    with pytest.raises(ValueError, match="of bybit/spot, and this exchange is bybit/linear"):
+        FakeBybit(RecordingSource(Path("x"), Market.SPOT))
+
+
+def test_a_text_is_one_symbol() -> None:
+    for fake in (FakeBinance([], symbols="BTCUSDT"), FakeBybit([], symbols="BTCUSDT")):
+        assert list(fake.symbols or ()) == ["BTCUSDT"]
 
 
 async def test_two_fakes_stand_side_by_side() -> None:

@@ -39,6 +39,12 @@ async def test_some_of_the_symbols(autojump_clock: MockClock) -> None:
         assert {feed.feed.split("/")[2] for feed in farm.stats().feeds} == {"ETHUSDT"}
 
 
+async def test_a_text_is_one_name(autojump_clock: MockClock) -> None:
+    world = FarmWorld()
+    async with world.open_farm(spot(world), streams="trade", symbols="ETHUSDT") as farm:
+        assert [feed.feed for feed in farm.stats().feeds] == ["binance/spot/ETHUSDT/trade"]
+
+
 async def test_what_cannot_be_opened_says_why(autojump_clock: MockClock) -> None:
     world = FarmWorld()
     with pytest.raises(ValueError, match="no exchange"):

@@ -12,7 +12,9 @@
     print(exchange.fault_log)    # what each of them hit
 
 Faults act at their moment or, those of frames, handshakes and requests, on the next ``count`` of
-these from then on. ``exchange.strike(fault)`` brings one about at once.
+these from then on. ``exchange.strike(fault)`` brings one about at once, whatever its moment. A
+script is filled before the exchange is opened; in pytest's fixtures a fault that hits nothing is
+warned of (:class:`FaultNeverStruck`).
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ from farm.testing.faults.kinds import (
     TlsFailure,
 )
 from farm.testing.faults.log import FaultEvent
+from farm.testing.faults.never_struck import FaultNeverStruck
 from farm.testing.faults.script import FaultScript
 from farm.testing.faults.text import ScriptError
 
@@ -68,6 +71,7 @@ __all__ = [
     "Duplicate",
     "Fault",
     "FaultEvent",
+    "FaultNeverStruck",
     "FaultScript",
     "FrameFault",
     "HalfOpen",

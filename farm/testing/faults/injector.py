@@ -75,20 +75,20 @@ class Premises(Protocol):
 class FaultInjector:
     """Strikes one exchange with faults.
 
-    ``log``: what they did. ``frames``, ``handshakes``, ``requests``: those at work there.
+    ``log``: what they did. ``begun``: those whose moment has come. ``frames``, ``handshakes``,
+    ``requests``: those at work there.
     """
 
     def __init__(
         self, premises: Premises, script: FaultScript, wall_clock: WallClock | None
     ) -> None:
         self.log: list[FaultEvent] = []
-        self.frames = FrameFaults(self.log, script.seed, premises.is_diff)
-        self.handshakes = HandshakeFaults(self.log, script.seed)
-        self.requests = RequestFaults(self.log)
+        self.begun: list[Fault] = []
         self._premises = premises
         self._script = script
         self._wall_clock = wall_clock
         self._nursery: trio.Nursery | None = None
+        self._put_all_away()
 
     def check(self, fault: Fault) -> None:
         """Raises ValueError for a fault that this exchange cannot have."""
@@ -105,8 +105,22 @@ class FaultInjector:
         """
         for fault in self._script:
             self.check(fault)
+        self._script.begin()
         self._nursery = nursery
         nursery.start_soon(self._run, trio.current_time())
+
+    def stop(self) -> None:
+        """The exchange is closed: what is still at work ends with it."""
+        if self._nursery is None:
+            return
+        self._script.end()
+        self._nursery = None
+        self._put_all_away()
+
+    def _put_all_away(self) -> None:
+        self.frames = FrameFaults(self.log, self._script.seed, self._premises.is_diff)
+        self.handshakes = HandshakeFaults(self.log, self._script.seed)
+        self.requests = RequestFaults(self.log)
 
     async def _run(self, opened: float) -> None:
         for fault in sorted(self._script, key=lambda fault: fault.at):
@@ -120,6 +134,7 @@ class FaultInjector:
             ValueError: the exchange cannot have it.
         """
         self.check(fault)
+        self.begun.append(fault)
         if isinstance(fault, FrameFault | SequenceBreak):
             self.frames.count_down(fault)
         elif isinstance(fault, NoData):

@@ -26,12 +26,14 @@ class FaultScript(FluentScript, Sequence[Fault]):
         9.0 refuse seconds=4
         12.25 corrupt btcusdt@trade how=gzip
 
-    A slice is a script, as is a :meth:`subset`.
+    A slice is a script, as is a :meth:`subset`. While an exchange that follows it is open, nothing
+    can be added.
     """
 
     def __init__(self, faults: Iterable[Fault] = (), *, seed: int | str | None = None) -> None:
         self.seed = seed
         self._faults = list(faults)
+        self._followed_by = 0
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -47,11 +49,11 @@ class FaultScript(FluentScript, Sequence[Fault]):
     def random(
         cls,
         seed: int | str,
-        streams: Sequence[str],
+        streams: Sequence[str] | str,
         *,
         seconds: float = 60.0,
         count: int = 10,
-        kinds: Iterable[str] | None = None,
+        kinds: Iterable[str] | str | None = None,
         rest: bool = True,
         tls: bool = False,
         wall_clock: bool = False,
@@ -59,9 +61,10 @@ class FaultScript(FluentScript, Sequence[Fault]):
         """`count` faults within `seconds`, chosen by `seed`: the same for the same arguments.
 
         Args:
-            streams: the names to choose from. Without a book's diffs among them there is no
-                ``sequence_break``, without any there is no fault of frames.
-            kinds: words of the kinds to choose from, None for all that the rest admits.
+            streams: the names to choose from, a text for one. Without a book's diffs among them
+                there is no ``sequence_break``, without any there is no fault of frames.
+            kinds: words of the kinds to choose from, a text for one, None for all that the rest
+                admits.
             rest: REST requests may fail too.
             tls: the exchange serves TLS, whose handshakes may fail.
             wall_clock: the exchange is given the client's clock, which may jump.
@@ -71,10 +74,10 @@ class FaultScript(FluentScript, Sequence[Fault]):
         """
         faults = random_faults(
             seed,
-            streams,
+            [streams] if isinstance(streams, str) else streams,
             seconds=seconds,
             count=count,
-            kinds=kinds,
+            kinds=[kinds] if isinstance(kinds, str) else kinds,
             rest=rest,
             tls=tls,
             wall_clock=wall_clock,
@@ -82,9 +85,26 @@ class FaultScript(FluentScript, Sequence[Fault]):
         return cls(faults, seed=seed)
 
     def add(self, fault: Fault) -> Self:
-        """Adds a fault at the end, whenever it happens."""
+        """Adds a fault at the end, whenever it happens.
+
+        Raises:
+            ValueError: an exchange that follows the script is open.
+        """
+        if self._followed_by:
+            raise ValueError(
+                f"{fault_text(fault)!r} comes too late: fill the script before the exchange is "
+                "opened, or bring a fault about by exchange.strike(fault)"
+            )
         self._faults.append(fault)
         return self
+
+    def begin(self) -> None:
+        """An exchange that follows it has been opened."""
+        self._followed_by += 1
+
+    def end(self) -> None:
+        """An exchange that followed it has been closed."""
+        self._followed_by -= 1
 
     def subset(self, indices: Iterable[int]) -> Self:
         """A script of the faults at these places, in the order of `indices`."""

@@ -35,13 +35,15 @@ class MarketSimulator:
     """A source: several symbols of one market, each a limit order book moved by random orders.
 
     Args:
-        symbols: their instruments come from a table; unknown names get one derived from the seed.
+        symbols: a text for one. Their instruments come from a table; unknown names get one derived
+            from the seed.
         seed: everything follows from it.
         rate: orders a second for each symbol, at Poisson times.
         start: the market time of the opening, nanoseconds since the epoch.
         seconds: how long the market lasts; None for ever.
         levels: about how many price levels each side of a book has.
-        intervals: candle intervals in the venue's spelling (Binance ``1m``, Bybit ``1``).
+        intervals: candle intervals in the venue's spelling (Binance ``1m``, Bybit ``1``), a text
+            for one.
 
     Raises:
         ValueError: a market that is not simulated, no symbols, a rate that isn't positive, an
@@ -52,20 +54,21 @@ class MarketSimulator:
         self,
         exchange: Exchange,
         market: Market,
-        symbols: Iterable[str],
+        symbols: Iterable[str] | str,
         *,
         seed: int = 0,
         rate: float = 100.0,
         start: int = DEFAULT_START,
         seconds: float | None = None,
         levels: int = 300,
-        intervals: Iterable[str] | None = None,
+        intervals: Iterable[str] | str | None = None,
     ) -> None:
         if (exchange, market) not in VENUES:
             raise ValueError(f"{exchange.value}/{market.value} is not simulated")
         self.exchange = exchange
         self.market = market
-        self.instruments = tuple(instrument(exchange, market, name, seed) for name in symbols)
+        names = [symbols] if isinstance(symbols, str) else symbols
+        self.instruments = tuple(instrument(exchange, market, name, seed) for name in names)
         if not self.instruments:
             raise ValueError("no symbols")
         if not 0 < rate < float("inf"):
@@ -73,7 +76,8 @@ class MarketSimulator:
         if levels < 50:
             raise ValueError(f"a book has 50 levels or more, not {levels}")
         self._venue = VENUES[exchange, market]
-        self._intervals = tuple(self._venue.usual_intervals if intervals is None else intervals)
+        told = self._venue.usual_intervals if intervals is None else intervals
+        self._intervals = (told,) if isinstance(told, str) else tuple(told)
         if unknown := [name for name in self._intervals if name not in self._venue.intervals]:
             raise ValueError(f"unknown candle interval {unknown[0]!r}")
         self._seed = seed

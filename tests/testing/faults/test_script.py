@@ -179,6 +179,18 @@ def test_every_kind_has_a_call_with_its_attributes(kind: type[Fault]) -> None:
     assert list(script) == [kind(at=1, **chosen)]
 
 
+def test_what_comes_while_an_exchange_follows_it_is_refused() -> None:
+    script = FaultScript().reset(at=1)
+    script.begin()
+    script.begin()
+    script.end()
+    with pytest.raises(ValueError, match=r"'2.0 drop x' comes too late: .* exchange\.strike"):
+        script.drop("x", at=2)
+    script[:].drop("x", at=2)
+    script.end()
+    assert len(script.drop("x", at=2)) == 2
+
+
 def test_slices_and_subsets_are_scripts_of_the_same_seed() -> None:
     assert SCRIPT[1] == Reset(7.5)
     assert SCRIPT[1:] == FaultScript(list(SCRIPT)[1:], seed=17)
@@ -240,6 +252,11 @@ def test_chance_takes_streams_and_ways_from_what_there_is() -> None:
     assert ways == set(get_args(Corruption))
     statuses = {fault.status for fault in script if isinstance(fault, RestStatus)}
     assert statuses == {403, 418, 429, 503}
+
+
+def test_a_text_is_one_name() -> None:
+    script = FaultScript.random(1, "btcusdt@trade", kinds="drop")
+    assert {getattr(fault, "stream", None) for fault in script} == {"btcusdt@trade"}
 
 
 def test_what_cannot_be_chosen_is_an_error() -> None:

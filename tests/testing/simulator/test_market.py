@@ -21,6 +21,13 @@ SYMBOLS = {
 MARKETS = list(SYMBOLS)
 
 
+def test_a_text_is_one_name() -> None:
+    simulator = MarketSimulator(Exchange.BINANCE, Market.SPOT, "BTCUSDT", seconds=2, intervals="1s")
+    assert list(simulator.symbols) == ["BTCUSDT"]
+    candles = {push.stream for push in simulator if "@kline_" in push.stream}
+    assert candles == {"btcusdt@kline_1s"}
+
+
 @pytest.mark.parametrize(("exchange", "market"), MARKETS)
 def test_the_same_seed_gives_the_same_bytes(exchange: Exchange, market: Market) -> None:
     symbols = SYMBOLS[exchange, market]
