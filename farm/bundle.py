@@ -42,7 +42,8 @@ class Bundle:
       found dead on a connection that goes on;
     * ``asked``: the requests for the snapshots of these books were just sent;
     * ``dropped``: these feeds are collected no longer;
-    * ``final``: nothing more will come from this connection.
+    * ``final``: nothing more will come from this connection;
+    * ``heard``: its socket brought something. What a clock tells, or REST, is no sign of its life.
     """
 
     origin: Origin
@@ -57,3 +58,4 @@ class Bundle:
     asked: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     final: bool = False
+    heard: bool = False

@@ -14,6 +14,7 @@ from farm.bundle import Bundle
 from farm.entities import Gap
 from farm.exchanges.continuity import TradeContinuity
 from farm.exchanges.lanes.merger import LaneMerger
+from farm.types import Nanoseconds
 
 __all__ = ["AggregatorActor"]
 
@@ -116,13 +117,16 @@ class AggregatorActor:
         lane = bundle.origin.connection
         if bundle.final and self._merger.lanes == [lane]:
             # No bundle follows with which what was kept back could pass: it must be this one.
-            self._more_gaps += self._merger.remove(lane, bundle.receive_time)
+            self._more_gaps += self._remove(lane, bundle.receive_time)
         return self._continuity.take(self._merger.take(bundle))
+
+    def _remove(self, lane: str, time: Nanoseconds) -> list[Gap]:
+        return self._continuity.note(self._merger.remove(lane, time))
 
     def _end_lane(self, bundle: Bundle) -> None:
         """The last word of a lane; of the last one, what was held back for events to come."""
         lane = bundle.origin.connection
         if lane in self._merger.lanes:
-            self._more_gaps += self._merger.remove(lane, bundle.receive_time)
+            self._more_gaps += self._remove(lane, bundle.receive_time)
         if not self._merger.lanes:
             self._more_gaps += self._continuity.finish()

@@ -85,6 +85,13 @@ class TradeContinuity:
                 return self._take(bundle)
         return bundle
 
+    def note(self, gaps: Sequence[Gap]) -> list[Gap]:
+        """Take gaps that come in no bundle and wait for nothing; those that are passed on."""
+        before, self._finished, self._asked = self._finished, True, False
+        passed = self._pass(gaps)
+        self._finished = before
+        return list(gaps) if passed is None else passed
+
     def finish(self) -> list[Gap]:
         """The gaps still held back, as they are: no event follows that could settle them. What a
         last bundle still tells (``final``) is passed on as it comes."""

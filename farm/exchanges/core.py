@@ -516,6 +516,7 @@ class CoreSession(ABC):
             down=frozenset(harvest.down) if harvest.down else None,
             dropped=harvest.dropped,
             final=final,
+            heard=isinstance(item, Frames),
         )
 
     def _batch(self, rows: list[Event], nbytes: int) -> Batch[Any]:

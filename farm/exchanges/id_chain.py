@@ -10,7 +10,7 @@ import attrs
 from farm.entities import AggTrade, Gap, SpentIds
 from farm.exchanges.outages import stream_gap
 from farm.exchanges.streams import Proof, Scope, Stream
-from farm.types import Completeness, GapCause, GapUnit
+from farm.types import Completeness, GapCause, GapUnit, Nanoseconds
 
 __all__ = ["ContinuityCounts", "IdChain", "starts_over"]
 
@@ -79,6 +79,7 @@ class IdChain:
         self.missing = self.spent = self.repeats = self.late = 0
         self.unadjoined = self.disproved = 0
         self._first_id = 0
+        self._began: Nanoseconds = 0  # when the first event of the chain came
         self._checked_before = 0  # in the chains before this one
         self._holes: deque[tuple[int, int]] = deque(maxlen=MAX_HOLES)
         self._unsettled = 0  # gaps passed on since the last event, on which the next has a say
@@ -89,6 +90,7 @@ class IdChain:
         awaited = self.expected if self.expected >= 0 else self.next_id
         if awaited is None:
             self._first_id = awaited = first
+            self._began = row.receive_time
         if last < awaited:
             if self.latest is None or not starts_over(awaited, self.latest, last, row):
                 self._seen(last)
@@ -114,6 +116,8 @@ class IdChain:
         if self.expected < 0 and self.next_id is None:
             self._open += 1
             return False
+        if gap.end_time is not None and gap.end_time <= self.latest.receive_time:
+            return self._take_past(gap)
         self._look_closer()
         if gap.cause not in _SETTLED_BY_IDS or not may_hold:
             self._unsettled += 1
@@ -128,6 +132,15 @@ class IdChain:
                 ordinal=gap.ordinal,
             )
         return True
+
+    def _take_past(self, gap: Gap) -> bool:
+        """Take a gap that is told after events which came after it: the next one has no say. Where
+        the chain had begun before, its ids have shown already what was missing."""
+        if gap.start_time is not None and self._began <= gap.start_time:
+            self.disproved += 1
+            return True
+        self._open += 1
+        return False
 
     def let_go(self) -> Gap | None:
         """The gap held back, as it is: no id will settle it."""
@@ -183,6 +196,7 @@ class IdChain:
         self._holes.clear()
         self._open += 1
         self._first_id = self.next_id = first
+        self._began = row.receive_time
         self.expected, self.next_trade, self.held = -1, None, None
         self.step(first, last, row)
         return gap

@@ -115,10 +115,10 @@ def last_bundles(
         lane = bundle.origin.connection
         gaps: list[Gap] = []
         if bundle.final and merger.lanes == [lane]:
-            gaps += merger.remove(lane, now)
+            gaps += continuity.note(merger.remove(lane, now))
         passed = continuity.take(merger.take(bundle))
         if bundle.final and lane in merger.lanes:
-            gaps += merger.remove(lane, now)
+            gaps += continuity.note(merger.remove(lane, now))
         if bundle is given[-1]:
             gaps += continuity.finish()
         said.append(keeper.take(keeper.with_gaps(passed, gaps) if gaps else passed))

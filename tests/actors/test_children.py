@@ -26,6 +26,7 @@ from farm.actors import (
     Supervisor,
     open_supervisor,
 )
+from farm.actors.child import LAST_PAUSE
 from farm.errors import ConnectionLost, LocalProtocolError, RestartsExceeded
 from tests.effort import moments
 
@@ -434,6 +435,29 @@ async def test_in_a_pause_it_ends_when_its_grace_is_over(autojump_clock: MockClo
         before = trio.current_time()
         assert not await child.stop()
         assert trio.current_time() == before + 5
+
+
+@pytest.mark.parametrize("error", [ConnectionLost("not yet"), ValueError("boom")])
+async def test_asked_in_a_pause_it_is_tried_at_once_and_then_again_soon(
+    autojump_clock: MockClock, error: Exception
+) -> None:
+    """What waits for it may just be possible again, and it has its grace and no more."""
+    tries: list[float] = []
+
+    async def life(health: Health) -> None:
+        tries.append(trio.current_time())
+        if len(tries) < 6:
+            raise error
+
+    policy = Policy(backoff_initial=1e6, backoff_cap=1e6, intensity=9)
+    async with Story().supervised(policy, rng=lambda _name: random.Random(1)) as supervisor:
+        child = supervisor.add(Doing("a", life), stop=lambda: None, grace=100)
+        await trio.sleep(7)
+        before = len(tries)
+        assert before < 3
+        assert await child.stop()
+    again = [time - 7 for time in tries[before:]]
+    assert again == [LAST_PAUSE * number for number in range(6 - before)]
 
 
 # Adding, parking, restarting -------------------------------------------------------------------

@@ -103,6 +103,21 @@ def test_every_gap_keeps_the_connection_it_was_lost_from() -> None:
     assert Batch.from_arrow(loss.to_arrow()) == loss
 
 
+def test_gaps_from_elsewhere_are_folded_without_copying_those_before() -> None:
+    """Nobody reads, and each of 20,000 outages is a gap: a loss made anew each time would cost the
+    square of that."""
+    lose = lose_batches(EDGE)
+    loss = lose(None, batch(gap()), False)
+    rows, origins = loss.rows, loss.origins
+    other = attrs.evolve(ORIGIN, epoch=2)
+    for _ in range(20_000):
+        loss = lose(loss, batch(gap(), origin=other), False)
+        assert loss.rows is rows
+        assert loss.origins is origins
+    assert loss.origins == [(ORIGIN, 1), (other, 20_000)]
+    assert len(loss.rows) == 20_001
+
+
 async def crash(box: Mailbox[Batch[Any]]) -> None:
     """A reader crashes on the first item."""
     with suppress(ValueError), box.reader() as reader:

@@ -441,6 +441,25 @@ async def test_the_quarantined_items_loss_comes_before_older_overflow() -> None:
     assert shown(await drain(box)) == ["quarantine0", "overflow1,2", "3"]
 
 
+async def test_after_a_quarantine_who_waits_for_room_goes_on() -> None:
+    """With room for one item the sender waits behind the very item that is to blame."""
+    box = mailbox(Overflow.BLOCK, max_items=1)
+
+    async def send() -> None:
+        for number in range(4):
+            await box.send(Item((number,)))
+        box.close()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        await wait_all_tasks_blocked()
+        for _ in range(2):
+            await end_by(ValueError(), box)
+            await wait_all_tasks_blocked()
+        with trio.fail_after(5):
+            assert shown([item async for item in box.reader()]) == ["quarantine0", "1", "2", "3"]
+
+
 async def test_the_end_is_not_redelivered() -> None:
     box = mailbox()
     fill(box, range(1))
@@ -480,6 +499,22 @@ async def test_what_waits_and_what_is_held_is_drained_as_one_loss() -> None:
     assert box.offered == box.taken + box.dropped == 7
     assert box.drain() is None
     assert await drain(box) == []
+
+
+async def test_drained_in_order_what_may_not_be_dropped_stays_with_losses_between() -> None:
+    box = mailbox(max_items=2)
+    fill(box, range(1))
+    await end_by(ValueError(), box)
+    fill(box, range(1, 2))
+    box.put(Item((2,), control=True))
+    fill(box, range(3, 6))
+    box.put(Item((6,), control=True))
+    left = box.drain_in_order()
+    assert shown(left) == ["overflow0,1", "2", "overflow3,4,5", "6"]
+    assert (len(box), box.nbytes) == (0, 0)
+    assert box.offered == box.taken + box.dropped == 7
+    assert box.taken == 3  # that which was held, and the two
+    assert box.drain_in_order() == []
 
 
 async def test_draining_makes_room() -> None:

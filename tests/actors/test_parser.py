@@ -181,6 +181,28 @@ async def test_commands_come_before_the_bundle_has_room() -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_what_is_on_its_way_and_what_went_before_can_be_told() -> None:
+    """Cut in sending, its input is processed: the bundle is the only copy of what it gave."""
+    rig = Rig(trades(3), max_items=1)
+    assert (rig.parser.sending, rig.parser.last_sent) == (None, None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervise, rig.parser)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    sent, cut = rig.parser.last_sent, rig.parser.sending
+    assert sent is not None
+    assert cut is not None
+    assert (sent.serial, cut.serial) == (2, 3)
+    assert trade_ids([cut]) == [0, 1, 2]
+    rig.inbox.close()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervise, rig.parser)
+        bundles = await read_all(rig.outbox)
+    assert rig.parser.sending is None
+    assert rig.parser.last_sent is bundles[-1]
+    assert trade_ids(bundles) == list(range(9))
+
+
 async def test_a_parser_cancelled_at_any_moment_loses_and_doubles_nothing() -> None:
     cut = 0
     for seed in range(runs(60)):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,3 +54,25 @@ def test_a_group_is_weather_where_every_leaf_is() -> None:
     assert is_weather(ExceptionGroup("", [lost, ExceptionGroup("", [full])]), kinds)
     assert not is_weather(ExceptionGroup("", [lost, ExceptionGroup("", [KeyError()])]), kinds)
     assert not is_weather(lost, ())
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("backoff_initial", [-0.1, float("nan")]),
+        ("backoff_cap", [-1.0, float("nan")]),
+        ("healthy_after", [-1.0, float("nan")]),
+        ("intensity", [-1, 2.5]),
+        ("period", [0.0, -1.0, float("nan")]),
+    ],
+)
+def test_what_no_policy_can_be_is_refused_by_name(field: str, values: list[Any]) -> None:
+    for value in values:
+        with pytest.raises((ValueError, TypeError), match=field):
+            Policy(**{field: value})
+
+
+def test_no_pauses_and_no_crash_at_all_are_a_policy() -> None:
+    record = Record(Policy(0.0, 0.0, 0.0, 0, 1e-9), random.Random(1))
+    assert record.weather(0.0, None) == 0.0
+    assert record.crash(0.0, None) is None

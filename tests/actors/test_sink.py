@@ -19,14 +19,18 @@ from farm.actors.sink import SinkActor
 from farm.batch import Batch
 from farm.bundle import Bundle
 from farm.entities import Gap, Quote, Trade
+from farm.errors import RestartsExceeded
+from farm.groups import leaves
 from farm.storage.directory import DataDirectory, open_data_directory
+from farm.storage.files import WrittenFile
 from farm.storage.parquet import ParquetStore
+from farm.storage.partition import Partition
 from farm.storage.quarantine import QuarantineStore, quarantine_files
 from farm.storage.quarantine_file import read_item
 from farm.storage.reader import read_batches
 from farm.storage.unparsed import UNSTORABLE, UnparsedStore
 from farm.threads import in_thread
-from farm.types import NumberMode
+from farm.types import DataType, NumberMode
 from tests.actors.lines import cut_short, supervise
 from tests.effort import runs
 from tests.storage.events import NOON, ORIGIN, frame, quote, trades
@@ -87,16 +91,23 @@ class Rig:
 
 
 class FlakyStore(ParquetStore):
-    """A real store; `crash_on` names the calls of `add`, from 0, that crash."""
+    """A real store; `crash_on` names the calls of `add`, from 0, that crash, and `cannot_write`
+    the kinds whose files do."""
 
     calls = 0
     crash_on: tuple[int, ...] = ()
+    cannot_write: tuple[DataType, ...] = ()
 
     def add(self, batch: Batch[Any], now: float) -> None:
         self.calls += 1
         if self.calls - 1 in self.crash_on:
             raise ValueError("a bug")
         super().add(batch, now)
+
+    def write(self, partition: Partition) -> WrittenFile | None:
+        if partition.data_type in self.cannot_write:
+            raise ZeroDivisionError(f"a bug in writing {partition.data_type.value}")
+        return super().write(partition)
 
 
 class Disk:
@@ -273,6 +284,37 @@ async def test_a_crash_after_the_last_batch_stores_and_loses_nothing_twice(
     assert calls == 1
     assert rig.trades() == [2]
     assert [gap.size for gap in rig.gaps()] == [2]
+
+
+async def test_what_cannot_be_written_holds_nothing_else_up_and_is_raised_at_last(
+    directory: DataDirectory,
+) -> None:
+    rig = Rig(directory)
+    rig.store.cannot_write = (DataType.TRADE,)
+    rig.put(trades([0]), Batch.of([quote(0), quote(1)]), unparsed=[frame(0)])
+    rig.quarantine.add(Quarantined("m", Bundle(ORIGIN, 1, NOON, []), "a", ("one", "two")))
+    with pytest.raises(ExceptionGroup) as caught:
+        await rig.run(intensity=0)
+    (error,) = leaves(caught.value)
+    assert isinstance(error, RestartsExceeded)
+    assert str(error.__cause__) == "a bug in writing trade"
+    assert (rig.trades(), rig.quotes(), rig.store.rows_pending) == ([], [0, 1], 1)
+    assert [line["ordinal"] for line in rig.kept()] == [0]
+    assert len(quarantine_files(directory.path)) == 1
+
+
+async def test_of_several_that_cannot_be_written_the_first_is_raised(
+    directory: DataDirectory, disk: Disk
+) -> None:
+    rig = Rig(directory)
+    rig.store.cannot_write = (DataType.TRADE,)
+    disk.failures = 1
+    rig.put(Batch.of([quote(0)]), trades([0]))
+    with pytest.raises(ExceptionGroup) as caught:
+        await rig.run(intensity=0)  # the disk's refusal is weather, and the next run's is not
+    (error,) = leaves(caught.value)
+    assert str(error.__cause__) == "a bug in writing trade"
+    assert (rig.trades(), rig.quotes(), disk.failed) == ([], [0], 1)
 
 
 async def test_quarantined_items_are_written_soon_and_at_the_end(

@@ -111,6 +111,14 @@ def test_what_was_checked_in_an_attempt_that_crashed_is_no_repeat(
     assert rows_of(rig.take(trade(8)), Trade) == []
 
 
+def test_a_gap_that_comes_in_no_bundle_counts_too() -> None:
+    rig = Rig()
+    rig.take(trade(7, time=10))
+    gap = outage(TRADES, 20, 40)
+    assert rig.continuity.note([gap]) == [gap]
+    assert rig.counts().completeness is INCOMPLETE
+
+
 # ------------------------------------------------------------------------------------------- ids
 def test_a_bundle_without_holes_is_passed_on_as_it_is() -> None:
     rig = Rig()

@@ -43,6 +43,17 @@ def test_a_chain_begins_with_whatever_comes_first() -> None:
     assert chain.expected == 8
 
 
+def test_a_gap_that_is_told_after_what_followed_it_waits_for_nothing() -> None:
+    chain = IdChain(TRADES)
+    chain.step(7, 7, trade(7, time=10))
+    chain.step(8, 8, trade(8, time=50))
+    assert chain.take_gap(outage(TRADES, 20, 40), may_hold=True)  # ids showed that it cost nothing
+    assert (chain.let_go(), chain.counts().completeness) == (None, Completeness.COMPLETE)
+    assert not chain.take_gap(outage(TRADES, 5, 40), may_hold=True)  # before there was any
+    assert chain.step(9, 9, trade(9, time=60)) is None
+    assert chain.counts().completeness is Completeness.INCOMPLETE
+
+
 def test_while_a_gap_waits_every_event_is_looked_at() -> None:
     chain = IdChain(TRADES)
     assert not chain.take_gap(outage(TRADES, 1, 2), may_hold=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import trio
 import trio.lowlevel
 
@@ -11,12 +13,14 @@ from farm.actors.supervisor import Lifecycle, LifecycleEvent
 from farm.bundle import Bundle
 from farm.errors import ConnectionLost
 from farm.exchanges.registry import rules_of
-from farm.exchanges.session import Frames, Opened, SendText, StreamState
+from farm.exchanges.session import Frames, Input, Opened, SendText, StreamState
 from farm.pipeline import Lane, Line, Settings
 from farm.pipeline.lane import SessionOptions
 from farm.pipeline.line import make_line
 from farm.storage.quarantine import QuarantineStore
-from farm.types import CollectorStatus, Exchange, Market
+from farm.types import BookVerdict, CollectorStatus, Exchange, Market
+from tests.actors.lines import Inputs
+from tests.exchanges.feeding import binance_diff, depth_body
 
 SPOT = rules_of(Exchange.BINANCE, Market.SPOT)
 TRADE = (
@@ -25,8 +29,8 @@ TRADE = (
 )
 
 
-def line(name: str = "binance/spot#1", lanes: int = 1) -> Line:
-    streams = [SPOT.streams.stream("BTCUSDT", "trade")]
+def line(name: str = "binance/spot#1", lanes: int = 1, kinds: tuple[str, ...] = ("trade",)) -> Line:
+    streams = [SPOT.streams.stream("BTCUSDT", kind) for kind in kinds]
     one = make_line(
         name, SPOT, Settings(), SessionOptions(), Overflow.DROP_OLDEST, QuarantineStore(), streams
     )
@@ -79,6 +83,71 @@ async def test_a_parked_aggregator_stops_every_lane() -> None:
     one = line(lanes=2)
     one.take_note(event(f"{one.name} aggregator", Lifecycle.PARKED, KeyError("x")))
     assert {lane.status for lane in one.lanes} == {CollectorStatus.PARKED}
+
+
+def read(one: Line, lane: Lane, items: list[Input]) -> None:
+    """What a connection reads goes all the way to the books."""
+    for item in items:
+        bundle = lane.session.handle(item)
+        if bundle is not None:
+            one.keeper.take(one.continuity.take(one.merger.take(bundle)))
+
+
+def with_books() -> tuple[Line, Inputs]:
+    """A line whose two lanes carry a book that is verified, and what the second one has read."""
+    one, clock = line(lanes=2, kinds=("book",)), count(1)
+    for lane in one.lanes:
+        inputs = Inputs(clock).open()
+        inputs.read(binance_diff(11, 11, [["10", "1"]], [["11", "1"]])).ask()
+        inputs.snapshot(depth_body(11, [["10", "1"]], [["11", "1"]]))
+        inputs.read(binance_diff(12, 12, [["10", "2"]]))
+        read(one, lane, inputs.items)
+    assert verdict(one) is BookVerdict.VERIFIED
+    return one, inputs
+
+
+def verdict(one: Line) -> BookVerdict:
+    (book,) = one.keeper.books
+    return book.verdict
+
+
+def park(one: Line, lane: Lane) -> None:
+    one.take_note(event(f"{lane.name} parser", Lifecycle.PARKED, KeyError("x")))
+
+
+async def test_a_lane_whose_parser_is_parked_vouches_for_no_book() -> None:
+    one, inputs = with_books()
+    first, second = one.lanes
+    park(one, first)
+    assert (first.status, second.status) == (CollectorStatus.PARKED, CollectorStatus.STARTING)
+    read(one, second, inputs.read(binance_diff(13, 13, [["10", "3"]])).items[-1:])
+    assert verdict(one) is BookVerdict.VERIFIED
+    read(one, second, inputs.close().items[-1:])
+    assert verdict(one) is BookVerdict.STALE
+
+
+async def test_with_the_last_parser_that_is_parked_books_are_stale() -> None:
+    one, _ = with_books()
+    first, second = one.lanes
+    park(one, second)
+    assert verdict(one) is BookVerdict.VERIFIED
+    park(one, first)
+    assert verdict(one) is BookVerdict.STALE
+
+
+async def test_of_a_cut_and_a_parked_lane_neither_carries_a_book() -> None:
+    one, inputs = with_books()
+    first, second = one.lanes
+    read(one, second, inputs.close().items[-1:])
+    assert verdict(one) is BookVerdict.VERIFIED
+    park(one, first)
+    assert verdict(one) is BookVerdict.STALE
+
+
+async def test_with_its_aggregator_parked_no_book_of_a_line_is_verified() -> None:
+    one, _ = with_books()
+    one.take_note(event(f"{one.name} aggregator", Lifecycle.PARKED, KeyError("x")))
+    assert verdict(one) is BookVerdict.STALE
 
 
 async def publish_nowhere(_bundle: Bundle) -> None:

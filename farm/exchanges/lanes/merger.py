@@ -161,7 +161,7 @@ class LaneMerger:
             lane.outcome = None
         if bundle.up or bundle.ended is not None or bundle.down or bundle.dropped:
             self._note(lane, bundle)
-        if bundle.nbytes:
+        if bundle.heard:
             lane.time = bundle.receive_time
         return bundle
 
@@ -187,7 +187,7 @@ class LaneMerger:
         draft.add(self._backlog)
         if bundle.up:
             self._goes_up(lane, bundle, draft)
-        if bundle.nbytes:  # what a clock tells, or the end, is no sign of life
+        if bundle.heard:
             lane.time = bundle.receive_time
         for kind, rows in rows_by_kind(bundle):
             if kind is Gap:

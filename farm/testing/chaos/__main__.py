@@ -15,8 +15,9 @@ from typing import Any
 
 import attrs
 
+from farm.testing.chaos.outcome import ChaosResult
 from farm.testing.chaos.plan import ChaosPlan
-from farm.testing.chaos.run import ChaosResult, run_chaos
+from farm.testing.chaos.run import run_chaos
 from farm.testing.chaos.shrink import shortest_plan
 from farm.testing.chaos.summary import as_json, summary
 from farm.testing.faults.script import FaultScript
@@ -28,11 +29,17 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; 0 where all was well, 1 where a run failed, 2 for arguments that make no
     sense, 130 for Ctrl-C."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.script is not None and options.seed is None:
+        parser.error("--script needs --seed: the faults alone make no run")
     try:
         plans = _plans(options)
     except (ScriptError, OSError) as error:
         print(f"chaos: {error}", file=sys.stderr)
+        return 2
+    except UnicodeDecodeError as error:
+        print(f"chaos: {options.script} is no text: {error}", file=sys.stderr)
         return 2
     try:
         results = list(_watched(_results(plans, options.jobs), len(plans)))
@@ -78,7 +85,7 @@ def _plans(options: Any) -> list[ChaosPlan]:
         seeds = [options.seed]
     plans = [ChaosPlan.of(seed, real=options.sockets) for seed in seeds]
     if options.script is not None:
-        script = FaultScript.parse(options.script.read_text())
+        script = FaultScript.parse(options.script.read_text(encoding="utf-8"))
         plans = [attrs.evolve(plan, script=script) for plan in plans]
     return plans
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from typing import Any
 
 import attrs
 import trio
 
-from farm import BookVerdict, Farm, Gap, OrderBook, Trade
-from farm.testing.chaos.truth import NOW, BookTruth, Truth, book_key
-from farm.types import Symbol
+from farm import BookVerdict, Farm, Gap, OrderBook, Quote, Subscription, Trade
+from farm.testing.chaos.plan import ChaosPlan
+from farm.testing.chaos.truth import NOW, BookTruth, Truth, book_key, quote_id
+from farm.types import Nanoseconds, Symbol
 
 __all__ = ["Observer"]
 
@@ -26,61 +28,112 @@ MOST_CONTRADICTIONS = 20
 
 @attrs.define(eq=False)
 class Observer:
-    """Collects trades and gaps, and compares every book that says *verified* with the truth.
+    """Collects trades, quotes and gaps, and compares all that farm says with the truth.
 
-    ``delivered``: how often each trade came, by symbol and id; ``gaps``: all that were told, those
-    of its own queue included. ``compared``: books that said *verified* and were looked at;
-    ``oldest``: the greatest age of one, in seconds. ``pause``: seconds that are taken over each
-    batch; at the end it is set to 0.
+    ``trades`` and ``quotes``: how often each came, by symbol and id; ``latest``: when the venue
+    told of the last quote of a symbol that came. ``gaps``: all that were told, those of its own
+    queue included, whose edges are ``own``. ``received``: the receive times of what
+    came, by feed. ``promised``: when it was first seen of a feed that
+    the venue sends it. ``compared``: books that said *verified* and were looked at; ``oldest``: the
+    greatest age of one, in seconds. ``pause``: seconds that are taken over each batch; at the end
+    it is set to 0.
     """
 
     farm: Farm
-    symbols: tuple[Symbol, ...]
+    plan: ChaosPlan
     truth: Truth
-    pause: float
-    room: int
-    delivered: Counter[tuple[Symbol, str]] = attrs.field(factory=Counter)
+    pause: float = attrs.field(default=attrs.Factory(lambda self: self.plan.pause, takes_self=True))
+    trades: Counter[tuple[Symbol, str]] = attrs.field(factory=Counter)
+    quotes: Counter[tuple[Symbol, str]] = attrs.field(factory=Counter)
+    latest: dict[Symbol, float] = attrs.field(factory=dict)
     gaps: list[Gap] = attrs.field(factory=list)
+    received: defaultdict[str, list[Nanoseconds]] = attrs.field(factory=lambda: defaultdict(list))
+    own: set[str] = attrs.field(factory=set)
+    promised: dict[str, float] = attrs.field(factory=dict)
     contradictions: list[str] = attrs.field(factory=list)
     compared: int = 0
     oldest: float = 0.0
 
     async def read(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take events until the farm has ended, as slowly as the plan says."""
-        async with self.farm.subscribe(Trade, Gap, max_bytes=self.room) as batches:
+        kinds: list[type[Any]] = [Trade, Gap]
+        if "quote" in self.plan.specs:
+            kinds.append(Quote)
+        subscription: Subscription[Any]
+        async with self.farm.subscribe(*kinds, max_bytes=self.plan.room) as subscription:
             task_status.started()
-            async for batch in batches:
+            async for batch in subscription:
                 for row in batch:
-                    if isinstance(row, Gap):
-                        self.gaps.append(row)
-                    else:
-                        self._take(row)
+                    self._take(row)
                 if self.pause:
                     await trio.sleep(self.pause)
+            self.own = {gap.edge for gap in subscription.gaps}
 
-    async def watch_books(self) -> None:
-        """Look at the books until cancelled."""
+    async def watch(self) -> None:
+        """Look until cancelled."""
         while True:
             self.look()
             await trio.sleep(LOOK_EVERY)
 
     def look(self) -> None:
-        """Compare every book that says *verified*."""
-        for symbol in self.symbols:
+        """Compare every book that says *verified*, and see what is promised."""
+        for feed in self.farm.stats().feeds:
+            if feed.state in ("acknowledged", "live"):
+                self.promised.setdefault(feed.feed, trio.current_time())
+        for symbol in self.plan.symbols:
             book = self.farm.book(symbol)
             if book.verdict is BookVerdict.VERIFIED:
                 self._compare(book, self.truth.books[symbol])
 
     def is_whole(self) -> bool:
         """Whether every book is verified and equals the venue's as it is now."""
-        for symbol in self.symbols:
+        for symbol in self.plan.symbols:
             book, truth = self.farm.book(symbol), self.truth.books[symbol]
             if book.verdict is not BookVerdict.VERIFIED or _key(book) != truth.key:
                 return False
         return True
 
-    def _take(self, trade: Trade) -> None:
-        self.delivered[trade.symbol, trade.id] += 1
+    def _take(self, row: Trade | Quote | Gap) -> None:
+        if isinstance(row, Gap):
+            self._take_gap(row)
+        elif isinstance(row, Quote):
+            self._take_quote(row)
+        else:
+            self._take_trade(row)
+
+    def _take_gap(self, gap: Gap) -> None:
+        """A trade that comes after it was called missing is late; one before it was no loss."""
+        self.gaps.append(gap)
+        if gap.first_id is None or gap.last_id is None:
+            return
+        if gap.feed not in self.plan.trade_feeds(gap.symbol):
+            return
+        trades = self.truth.trades.get(gap.symbol, {})
+        spent = self.truth.spent.get(gap.symbol, ())
+        said = f"{gap.feed}: a gap of the ids {gap.first_id} to {gap.last_id} holds"
+        for number in map(str, range(gap.first_id, gap.last_id + 1)):
+            if self.trades[gap.symbol, number]:
+                self._contradict(f"{said} {number}, which had been delivered")
+            elif number not in trades and number not in spent:
+                self._contradict(f"{said} {number}, which there never was")
+                return  # nor, it may be, were the billions that follow
+
+    def _take_quote(self, quote: Quote) -> None:
+        bid = None if quote.bid_price is None else (quote.bid_price, quote.bid_quantity)
+        ask = None if quote.ask_price is None else (quote.ask_price, quote.ask_quantity)
+        self.received[self.plan.quote_feed(quote.symbol)].append(quote.receive_time)
+        number = quote_id(quote.update_id, bid, ask)
+        self.quotes[quote.symbol, number] += 1
+        true = self.truth.quote(quote.symbol, number)
+        if true is None:
+            self._contradict(f"{quote.symbol} quote {number} was never told")
+        else:
+            self.latest[quote.symbol] = true.moment
+
+    def _take_trade(self, trade: Trade) -> None:
+        self.trades[trade.symbol, trade.id] += 1
+        for feed in self.plan.trade_feeds(trade.symbol):
+            self.received[feed].append(trade.receive_time)
         true = self.truth.trades.get(trade.symbol, {}).get(trade.id)
         if true is None:
             self._contradict(f"{trade.symbol} trade {trade.id} never happened")

@@ -121,6 +121,10 @@ class ChaosPlan:
         stream = rules_of(self.exchange, self.market).streams.stream(symbol, "trade")
         return {stream.feed, f"{self.market_name}/{symbol}/trade"}
 
+    def quote_feed(self, symbol: Symbol) -> str:
+        """The name of a symbol's quotes."""
+        return f"{self.market_name}/{symbol}/quote"
+
     def describe(self) -> list[str]:
         """The plan in lines, for whoever must repeat it."""
         where = "sockets" if self.real else "memory"

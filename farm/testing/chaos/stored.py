@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pyarrow.parquet as pq
 
 from farm import Gap
+from farm.testing.chaos.truth import Truth
 from farm.types import Symbol
 
-__all__ = ["left_behind", "stored_gaps", "stored_trades"]
+__all__ = ["left_behind", "stored_gaps", "stored_trades", "wrongly_stored"]
 
 
 def stored_trades(data: Path) -> list[tuple[Symbol, str]]:
     """Symbol and id of every trade in the directory, as often as it is there."""
+    return [(symbol, row["id"]) for symbol, row in _trade_rows(data, "id")]
+
+
+def wrongly_stored(data: Path, truth: Truth) -> list[str]:
+    """What the directory says of trades that was not so."""
     found = []
+    for symbol, row in _trade_rows(data, "id", "price", "quantity"):
+        true = truth.trades.get(symbol, {}).get(row["id"])
+        if true is None:
+            found.append(f"{symbol} trade {row['id']} is stored and never happened")
+        elif (true.price, true.quantity) != (float(row["price"]), float(row["quantity"])):
+            wrong, right = f"{row['price']} x {row['quantity']}", f"{true.price} x {true.quantity}"
+            found.append(f"{symbol} trade {row['id']} is stored as {wrong}, not {right}")
+    return found
+
+
+def _trade_rows(data: Path, *columns: str) -> Iterator[tuple[Symbol, dict[str, Any]]]:
     for file in sorted(data.glob("exchange=*/market=*/kind=trade/symbol=*/**/*.parquet")):
         symbol = next(part for part in file.parts if part.startswith("symbol="))
-        ids = pq.ParquetFile(file).read(columns=["id"]).column("id").to_pylist()
-        found += [(symbol.removeprefix("symbol="), number) for number in ids]
-    return found
+        for row in pq.ParquetFile(file).read(columns=list(columns)).to_pylist():
+            yield symbol.removeprefix("symbol="), row
 
 
 def stored_gaps(data: Path) -> list[Gap]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from farm.testing.chaos.run import ChaosResult
+from farm.testing.chaos.ledger import Balance
+from farm.testing.chaos.outcome import ChaosResult
 
 __all__ = ["as_json", "summary"]
+
+_SUMMED = ("owed", "delivered", "recorded", "unprovable", "quiet")
 
 
 def as_json(results: Sequence[ChaosResult], failed: Sequence[ChaosResult]) -> dict[str, Any]:
@@ -34,12 +37,8 @@ def summary(results: Sequence[ChaosResult], failed: Sequence[ChaosResult]) -> st
     for result in failed:
         lines += [*result.plan.describe(), *(f"  ✗ {text}" for text in result.violations), ""]
     sums = _sums(results)
-    trades = sums["trades"]
     lines.append(f"{len(results)} runs, {len(failed)} failed; faults hit {sums['hits']} times")
-    lines.append(
-        f"trades: {trades['owed']} owed, {trades['delivered']} delivered, {trades['recorded']} in "
-        f"gaps, {trades['unprovable']} swallowed where nothing can be proven"
-    )
+    lines += [_balance_line(name, sums[name]) for name in ("trades", "quotes")]
     lines.append(
         f"books: {sums['compared']} that said verified were compared, the oldest "
         f"{sums['oldest_verified_seconds']:.1f} s behind"
@@ -51,18 +50,28 @@ def summary(results: Sequence[ChaosResult], failed: Sequence[ChaosResult]) -> st
     return "\n".join(lines)
 
 
-def _sums(results: Sequence[ChaosResult]) -> dict[str, Any]:
-    trades: Counter[str] = Counter(owed=0, delivered=0, recorded=0, unprovable=0)
-    for balance in (result.balance for result in results):
+def _balance_line(name: str, sums: dict[str, int]) -> str:
+    swallowed = f"{sums['unprovable']} swallowed where nothing can be proven"
+    return (
+        f"{name}: {sums['owed']} owed, {sums['delivered']} delivered, {sums['recorded']} in gaps, "
+        f"{swallowed}; {sums['quiet']} gaps of quiet time"
+    )
+
+
+def _sum(balances: Iterable[Balance | None]) -> dict[str, int]:
+    sums = Counter(dict.fromkeys(_SUMMED, 0))
+    for balance in balances:
         if balance is not None:
-            trades["owed"] += balance.owed
-            trades["delivered"] += balance.delivered
-            trades["recorded"] += balance.recorded
-            trades["unprovable"] += balance.unprovable
+            sums.update({name: getattr(balance, name) for name in _SUMMED})
+    return dict(sums)
+
+
+def _sums(results: Sequence[ChaosResult]) -> dict[str, Any]:
     return {
         "markets": dict(Counter(result.plan.market_name for result in results)),
         "hits": sum(result.hits for result in results),
-        "trades": dict(trades),
+        "trades": _sum(result.balance for result in results),
+        "quotes": _sum(result.quotes for result in results),
         "compared": sum(result.compared for result in results),
         "oldest_verified_seconds": _most(result.oldest for result in results),
         "slowest_recovery_seconds": _most(result.recovered for result in results),

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterable
-from typing import Any, TypeAlias
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import attrs
 import trio
@@ -17,12 +17,31 @@ import trio
 from farm.testing.source import Push, full_book_reply, reply_symbol
 from farm.types import Symbol
 
-__all__ = ["BookTruth", "TrueTrade", "Truth", "book_key"]
+__all__ = [
+    "BookTruth",
+    "Told",
+    "TrueQuote",
+    "TrueTrade",
+    "Truth",
+    "book_key",
+    "quote_id",
+    "quote_of",
+]
 
 Level: TypeAlias = tuple[bool, float, float]
 """Whether it is a bid, price, quantity."""
 
 NOW = math.inf
+
+
+class Told(Protocol):
+    """Something that the venue told, and when, in seconds on Trio's clock."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def moment(self) -> float: ...
 
 
 @attrs.frozen
@@ -33,6 +52,22 @@ class TrueTrade:
     price: float
     quantity: float
     moment: float
+
+
+@attrs.frozen
+class TrueQuote:
+    """A top of a book, by :func:`quote_id`, and when the venue first told of it, in seconds on
+    Trio's clock."""
+
+    id: str
+    moment: float
+
+
+def quote_id(update_id: int, bid: Sequence[Any] | None, ask: Sequence[Any] | None) -> str:
+    """All that a quote says, in one text: its update id, then price and quantity of either side,
+    None where it is empty."""
+    sides = ("nothing" if s is None else f"{float(s[0])} x {float(s[1])}" for s in (bid, ask))
+    return f"{update_id}: {' / '.join(sides)}"
 
 
 def book_key(levels: Iterable[Level]) -> int:
@@ -81,14 +116,39 @@ class BookTruth:
             self.key ^= hash((is_bid, price, quantity))
 
 
+def quote_of(push: Push) -> tuple[Symbol, str] | None:
+    """Symbol and :func:`quote_id` of what a stream of quotes says; None of another stream."""
+    if push.stream.endswith("@bookTicker"):
+        message = json.loads(push.text)
+        bid, ask = (message["b"], message["B"]), (message["a"], message["A"])
+        sides = (side if float(side[0]) else None for side in (bid, ask))
+        return message["s"], quote_id(message["u"], *sides)
+    if push.stream.startswith("orderbook.1."):
+        data = json.loads(push.text)["data"]
+        sides = (side[0] if side else None for side in (data["b"], data["a"]))
+        return data["s"], quote_id(data["u"], *sides)
+    return None
+
+
+def _note(quotes: dict[Symbol, dict[str, TrueQuote]], symbol: Symbol, number: str) -> None:
+    known = quotes.setdefault(symbol, {})
+    known.setdefault(number, TrueQuote(number, trio.current_time()))
+
+
 class Truth:
     """Takes note of all that a venue says of some streams, heard by a client or not.
 
-    `books` names the streams whose messages make the books, and whose these are.
+    `books` names the streams whose messages make the books, and whose these are. ``trades`` and
+    ``quotes``: by symbol and id, in the order in which they were told. ``spent``: ids that a venue
+    used up for no trade. ``greetings``: quotes that a subscriber was told of as the state that it
+    found, and when; they are no news to anybody, so nobody is owed them.
     """
 
     def __init__(self, books: dict[str, Symbol]) -> None:
         self.trades: dict[Symbol, dict[str, TrueTrade]] = {}
+        self.quotes: dict[Symbol, dict[str, TrueQuote]] = {}
+        self.greetings: dict[Symbol, dict[str, TrueQuote]] = {}
+        self.spent: dict[Symbol, set[str]] = {}
         self.books: dict[Symbol, BookTruth] = {symbol: BookTruth() for symbol in books.values()}
         self._streams = books
         self._symbols: Collection[Symbol] = set(books.values())
@@ -103,14 +163,28 @@ class Truth:
         elif name.startswith("publicTrade."):
             for row in json.loads(push.text)["data"]:
                 self._trade(row["s"], row["i"], row["p"], row["v"])
+        elif quote := quote_of(push):
+            _note(self.quotes, *quote)
         elif (symbol := reply_symbol(name)) in self.books:
             snapshot = json.loads(push.text)
             self._replace(self.books[symbol], snapshot, snapshot["lastUpdateId"])
         elif name.startswith("/full_orderbook"):
             self._take_full_book(name, json.loads(push.text)["result"])
 
+    def greet(self, push: Push) -> None:
+        """A new subscriber is told this first."""
+        if quote := quote_of(push):
+            _note(self.greetings, *quote)
+
+    def quote(self, symbol: Symbol, number: str) -> TrueQuote | None:
+        """The quote of this :func:`quote_id`, if there ever was one."""
+        quotes = self.quotes.get(symbol, {})
+        return quotes.get(number) or self.greetings.get(symbol, {}).get(number)
+
     def _take_binance_trade(self, message: Any) -> None:
-        if message.get("X") != "NA":  # an id that is spent without a trade
+        if message.get("X") == "NA":
+            self.spent.setdefault(message["s"], set()).add(str(message["t"]))
+        else:
             self._trade(message["s"], str(message["t"]), message["p"], message["q"])
 
     def _trade(self, symbol: Symbol, number: str, price: str, quantity: str) -> None:

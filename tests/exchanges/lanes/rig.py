@@ -58,7 +58,7 @@ class Connection:
         ]
         if "ended" not in more:
             self.last_time = self.rig.time
-            more = {"nbytes": 100} | more
+            more = {"heard": True} | more
         return Bundle(origin, self.serial, self.rig.time, batches, **more)
 
     def end(self) -> Bundle:

@@ -40,7 +40,7 @@ def test_what_a_clock_tells_of_a_lane_is_no_sign_of_its_life() -> None:
     a.back(a.last_time)
     back = rig.time
     assert rig.gaps == []
-    b.give(outage(BYBIT_BOOK.stream, since, back), nbytes=0)
+    b.give(outage(BYBIT_BOOK.stream, since, back), heard=False)
     rig.out.clear()
     lost = rig.remove(b)
     assert [(gap.start_time, gap.end_time) for gap in lost] == [(since, back)]
@@ -70,7 +70,7 @@ def test_an_outage_of_all_lanes_makes_one_gap_of_what_nobody_carried() -> None:
 
 def test_a_lane_that_is_buried_carries_nothing_and_stands_in_for_nobody() -> None:
     rig = Rig()
-    a, b = rig.lanes
+    _, b = rig.lanes
     rig.up(1)
     assert rig.merger.bury("a") == frozenset()  # the other carries all of it
     assert rig.merger.bury("a") == frozenset()  # again: no difference

@@ -41,7 +41,8 @@ def test_a_few_runs_are_summed_up(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr()
     summary: Any = json.loads(told.out)
     assert (summary["runs"], summary["failed"]) == (3, [])
-    assert summary["trades"]["owed"] >= summary["trades"]["delivered"] > 0
+    for kind in ("trades", "quotes"):
+        assert summary[kind]["owed"] >= summary[kind]["delivered"] > 0
     assert sum(summary["markets"].values()) == 3
     assert "3 of 3 runs, 0 failed" in told.err
 
@@ -53,7 +54,9 @@ def test_a_failure_is_shrunk_to_the_fault_that_does_it(
     file.write_text(FAILING)
     arguments = ["--seed", str(seed_of_bybit()), "--script", str(file)]
     assert main(arguments) == 0
-    assert "1 runs, 0 failed" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "1 runs, 0 failed" in told
+    assert {line.split(":")[0] for line in told.splitlines()} >= {"trades", "quotes", "books"}
     monkeypatch.setattr(Outages, "back", lambda *_args: [])
     assert main([*arguments, "--shrink", "--json"]) == 1
     (failed,) = json.loads(capsys.readouterr().out)["failed"]
@@ -74,6 +77,24 @@ def test_a_script_that_cannot_be_used_is_named(
         file.write_text(content)
     assert main(["--seed", "1", "--script", str(file)]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_script_that_is_no_text_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "script.txt"
+    file.write_bytes(b"1 reset # \xff\xfe")
+    assert main(["--seed", "1", "--script", str(file)]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"chaos: {file} is no text")
+    assert told.count("\n") == 1
+
+
+def test_a_script_needs_a_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--script", str(tmp_path / "script.txt")])
+    assert ended.value.code == 2
+    assert "--script needs --seed" in capsys.readouterr().err
 
 
 def test_it_is_a_command_and_spreads_over_processes() -> None:

@@ -7,15 +7,21 @@ from typing import Any
 import attrs
 import pytest
 
+from farm import Batch, Quote, Trade
 from farm.actors.policy import Record
 from farm.books.sync import BookSync
+from farm.bundle import Bundle
 from farm.exchanges.continuity import TradeContinuity
+from farm.exchanges.core import CoreSession
+from farm.exchanges.id_chain import ContinuityCounts, IdChain
 from farm.exchanges.outages import Outages
+from farm.exchanges.session import StreamStatus
 from farm.net.rest import RestClient
+from farm.storage.parquet import ParquetStore
 from farm.testing import FaultScript
 from farm.testing.chaos import ChaosPlan, ChaosResult, run_chaos
 from farm.testing.chaos.crashes import Crash, Stage
-from farm.types import Exchange, Market
+from farm.types import Completeness, Exchange, Market
 from tests.effort import runs
 
 SEEDS_OF_A_TEST = 10
@@ -57,6 +63,8 @@ def test_a_calm_run_delivers_everything(market: tuple[Exchange, Market]) -> None
     assert result.violations == []
     assert result.balance is not None
     assert result.balance.owed == result.balance.delivered > 20
+    assert result.quotes is not None
+    assert result.quotes.owed == result.quotes.delivered > 10
     assert result.compared > 50
     assert result.hits == 0
 
@@ -82,6 +90,120 @@ def test_it_sees_a_loss_without_a_record(monkeypatch: pytest.MonkeyPatch) -> Non
     assert run_chaos(plan).violations == []
     monkeypatch.setattr(Outages, "back", lambda *_args: [])
     fails_with("neither delivered nor in a gap", plan)
+
+
+def without(monkeypatch: pytest.MonkeyPatch, kind: type[Any]) -> None:
+    """No event of this kind leaves the line."""
+    take = TradeContinuity.take
+
+    def losing(self: TradeContinuity, bundle: Bundle) -> Bundle:
+        taken = take(self, bundle)
+        return attrs.evolve(taken, batches=[b for b in taken.batches if b.kind is not kind])
+
+    monkeypatch.setattr(TradeContinuity, "take", losing)
+
+
+@pytest.mark.parametrize("market", [SPOT, BYBIT])
+def test_it_sees_that_all_trades_of_a_symbol_are_lost(
+    market: tuple[Exchange, Market], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without(monkeypatch, Trade)
+    fails_with("neither delivered nor in a gap", calm(market))
+
+
+@pytest.mark.parametrize("market", [SPOT, BYBIT])
+def test_it_sees_that_quotes_are_lost(
+    market: tuple[Exchange, Market], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without(monkeypatch, Quote)
+    result = run_chaos(calm(market))
+    assert result.quotes is not None
+    assert (result.quotes.owed > 10, result.quotes.delivered) == (True, 0)
+    assert "quotes" in result.violations[0], said(result)
+
+
+def test_it_sees_a_quote_that_was_never_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    take = TradeContinuity.take
+
+    def changing(self: TradeContinuity, bundle: Bundle) -> Bundle:
+        taken = take(self, bundle)
+        for quote in (row for b in taken.batches if b.kind is Quote for row in b.rows):
+            quote.bid_quantity *= 2
+        return taken
+
+    monkeypatch.setattr(TradeContinuity, "take", changing)
+    fails_with("was never told", calm(SPOT))
+
+
+def test_it_sees_completeness_that_is_claimed_falsely(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = calm(SPOT, "8 drop btcusdt@trade count=3")
+    assert run_chaos(plan).violations == []
+    claim = property(lambda _counts: Completeness.COMPLETE)
+    monkeypatch.setattr(ContinuityCounts, "completeness", claim)
+    fails_with("called complete without: 3 trades", plan)
+
+
+def test_it_sees_a_gap_that_claims_what_was_delivered(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = calm(SPOT, "8 drop btcusdt@trade count=3")
+    hole = IdChain._hole
+
+    def wider(self: IdChain, first: int, last: int, row: Any) -> Any:
+        return hole(self, first - 1, last, row)
+
+    monkeypatch.setattr(IdChain, "_hole", wider)
+    fails_with("which had been delivered", plan)
+
+
+def test_it_sees_a_gap_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = calm(BYBIT, "8 restart seconds=3")
+    gaps = Outages._gaps
+
+    def earlier(self: Outages, status: StreamStatus, *more: Any) -> Any:
+        assert status.down_since is not None
+        status.down_since -= 5_000_000_000
+        return gaps(self, status, *more)
+
+    monkeypatch.setattr(Outages, "_gaps", earlier)
+    fails_with("events that came meanwhile", plan)
+
+
+def test_it_sees_a_gap_where_nothing_went_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    acknowledged = Outages.acknowledged
+
+    def suspicious(self: Outages, statuses: Any, time: int, ordinal: int) -> Any:
+        for status in statuses:
+            status.down_since = time
+        return acknowledged(self, statuses, time, ordinal)
+
+    monkeypatch.setattr(Outages, "acknowledged", suspicious)
+    fails_with("nothing went wrong, and", calm(BYBIT))
+
+
+@pytest.mark.parametrize(
+    ("how", "owner", "name"),
+    [("garbage", Outages, "unplaced"), ("nan", CoreSession, "_quarantined")],
+)
+def test_it_sees_that_spoilt_frames_are_not_recorded(
+    how: str, owner: type[Any], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = calm(BYBIT, f"8 corrupt publicTrade.BTCUSDT how={how} count=3", symbols=("BTCUSDT",))
+    assert run_chaos(plan).violations == []
+    monkeypatch.setattr(owner, name, lambda *_args: [])
+    fails_with("neither delivered nor in a gap", plan)
+
+
+def test_it_sees_a_number_that_is_stored_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = calm(SPOT, stored=True)
+    add = ParquetStore.add
+
+    def rounding(self: ParquetStore, batch: Batch[Any], now: float) -> None:
+        if batch.kind is Trade:
+            rows = [attrs.evolve(row, price=round(row.price)) for row in batch.rows]
+            batch = Batch(Trade, rows=rows, origins=batch.origins, numbers=batch.numbers)
+        add(self, batch, now)
+
+    monkeypatch.setattr(ParquetStore, "add", rounding)
+    fails_with("is stored as", plan)
 
 
 def test_it_sees_what_is_delivered_twice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from trio.testing import MockClock
 
 from farm.testing import Push
-from farm.testing.chaos.truth import NOW, Truth, book_key
+from farm.testing.chaos.truth import NOW, TrueQuote, Truth, book_key, quote_id, quote_of
 from farm.testing.source import depth_reply, full_book_reply
 
 BINANCE = "btcusdt@depth@100ms"
@@ -80,6 +80,33 @@ async def test_trades_are_noted_whether_anybody_hears_of_them(autojump_clock: Mo
     assert (trade.price, trade.quantity, trade.moment) == (1.5, 2.0, 3.0)
     assert truth.trades["BTC-C"]["a"].quantity == 5.0
     assert list(truth.trades) == ["BTCUSDT", "BTC-C", "BTC-P"]
+    assert truth.spent == {"BTCUSDT": {"8"}}
+
+
+async def test_quotes_are_noted_when_they_are_first_told(autojump_clock: MockClock) -> None:
+    truth = Truth({})
+    ticker = {"u": 7, "s": "BTCUSDT", "b": "1.5", "B": "2", "a": "0.00", "A": "0.0"}
+    truth.take(push("btcusdt@bookTicker", **ticker))
+    number = quote_id(7, ("1.50", 2), None)
+    assert number == "7: 1.5 x 2.0 / nothing"
+    assert truth.quotes == {"BTCUSDT": {number: TrueQuote(number, 0.0)}}
+    top = {"s": "ETHUSDT", "b": [], "a": [["3", "4"]], "u": 1, "seq": 9}
+    autojump_clock.jump(5)
+    truth.greet(push("orderbook.1.ETHUSDT", data=top))
+    assert "ETHUSDT" not in truth.quotes
+    greeted = quote_id(1, None, (3.0, 4.0))
+    assert truth.quote("ETHUSDT", greeted) == TrueQuote(greeted, 5.0)
+    for _ in range(2):
+        truth.take(push("orderbook.1.ETHUSDT", data=top | {"u": 2}))
+        autojump_clock.jump(3)
+    (told,) = truth.quotes["ETHUSDT"].values()
+    assert told == TrueQuote(quote_id(2, None, (3, 4)), 5.0)
+    assert truth.quote("BTCUSDT", greeted) is None
+
+
+def test_what_is_no_quote_is_taken_for_none() -> None:
+    assert quote_of(push("btcusdt@trade", u=1)) is None
+    assert quote_of(push("orderbook.50.BTCUSDT", data={})) is None
 
 
 def test_the_key_of_a_book_does_not_depend_on_the_order_of_its_levels() -> None:
