@@ -92,7 +92,10 @@ class AggregatorActor:
         if hand is not None and hand.stands_for(bundle):
             # What crashed us twice must not come back, nor what of other lanes came with it.
             lost = hand.merged or hand.given
-            hand = _InHand(bundle, attrs.evolve(lost, batches=_lose(None, lost, True).batches))
+            loss = _lose(None, lost, True).batches
+            if hand.merged is not None:  # its ids were taken for delivered
+                self._continuity.lose(gap for batch in loss for gap in batch.rows)
+            hand = _InHand(bundle, attrs.evolve(lost, batches=loss))
         elif hand is None or hand.given is not bundle:
             hand = _InHand(bundle)
         self._in_hand = hand

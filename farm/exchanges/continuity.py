@@ -35,12 +35,13 @@ from farm.entities import AggTrade, Gap, SpentIds, Trade, feed_of
 from farm.exchanges.id_chain import ContinuityCounts, IdChain, starts_over
 from farm.exchanges.repeats import RecentIds
 from farm.exchanges.streams import Stream
-from farm.types import DataType, NumberMode, Symbol
+from farm.types import DataType, GapCause, NumberMode, Symbol
 
 __all__ = ["ContinuityCounts", "TradeContinuity"]
 
 _KINDS: dict[DataType, type[Any]] = {DataType.TRADE: Trade, DataType.AGG_TRADE: AggTrade}
 _WATCHED = frozenset({Trade, AggTrade, SpentIds, Gap})
+_LOST_WITHIN = (GapCause.OVERFLOW, GapCause.QUARANTINE)
 MAX_CONNECTIONS = 32
 """Connections whose last bundle is remembered for the case that it is delivered again."""
 
@@ -91,6 +92,13 @@ class TradeContinuity:
         passed = self._pass(gaps)
         self._finished = before
         return list(gaps) if passed is None else passed
+
+    def lose(self, gaps: Iterable[Gap]) -> None:
+        """What was checked here already is lost after all, as these gaps say."""
+        for gap in gaps:
+            chain = self._by_feed.get(gap.feed)
+            if chain is not None and chain.proven and gap.cause in _LOST_WITHIN:
+                chain.lose()
 
     def finish(self) -> list[Gap]:
         """The gaps still held back, as they are: no event follows that could settle them. What a

@@ -142,6 +142,10 @@ class IdChain:
         self._open += 1
         return False
 
+    def lose(self) -> None:
+        """Events of the chain were lost on their way to the readers, which no id can show."""
+        self._open += 1
+
     def let_go(self) -> Gap | None:
         """The gap held back, as it is: no id will settle it."""
         gap, self.held = self.held, None

@@ -111,6 +111,16 @@ def test_what_was_checked_in_an_attempt_that_crashed_is_no_repeat(
     assert rows_of(rig.take(trade(8)), Trade) == []
 
 
+def test_what_was_checked_and_is_lost_after_all_is_incomplete() -> None:
+    rig = Rig()
+    rig.take(trade(7), trade(8))
+    rig.continuity.lose([outage(TRADES, 1, 2), outage(QUOTES, 1, 2)])
+    assert rig.counts().completeness is COMPLETE  # an outage is not lost on the way to the readers
+    rig.continuity.lose([outage(TRADES, 1, 2, GapCause.QUARANTINE)])
+    rig.take(trade(9))
+    assert rig.counts().completeness is INCOMPLETE
+
+
 def test_a_gap_that_comes_in_no_bundle_counts_too() -> None:
     rig = Rig()
     rig.take(trade(7, time=10))
