@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -43,8 +42,10 @@ class SinkRest:
             for gap in batch.rows:
                 if gap.edge == self.mailbox.name:  # others were counted when they were published
                     count_loss(gap)
-            with suppress(Exception):  # the store may be what crashed the sink
+            try:
                 self.store.add(batch, trio.current_time())
+            except Exception:  # the store may be what crashed the sink
+                log.exception("gaps of what waited for the sink are counted, and not stored")
 
     async def write(self) -> None:
         """Write what can be: where a sink crashed too often, most of it is as good as ever."""
