@@ -1,271 +1,275 @@
-"""Parse throughput: frames as the socket gives them to typed events, in one process.
+"""Parse throughput: payload bytes to normalised events, in one process, side by side.
 
-Three contenders, on the same frames in reads of 16: *farm* is the protocol core as it runs live
-(routing, states, counters, batches); *json + attrs* decodes with the standard library and builds
-the same objects by hand; *msgspec* only decodes into typed structs, the floor for any of them.
-Figures are medians over rounds in shuffled order, in nanoseconds a frame, and ratios within the
-run. Before timing, the farm's events are checked against the others' count.
+Frames come in reads of up to 64 KiB, which is what one read of the socket brings in a flood. farm
+is the protocol core as it runs live: routing, states, counters, batches. The others make the same
+events in the plainest loop. *msgspec* only decodes into typed structs: the floor for all of them.
+Before timing, the events are compared with those made by hand, field by field.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
-import random
-import statistics
-import time
-from collections.abc import Callable
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
+import attrs
 import msgspec
 
-from benchmarks.payloads import frames_of
-from farm.entities import BookUpdate, Kline, OrderBookLevel, Quote, Ticker, Trade
-from farm.exchanges.binance.wire import (
-    BookTickerWire,
-    DepthWire,
-    FuturesDepthWire,
-    FuturesTradeWire,
-    TradeWire,
-    frame_decoder,
-)
-from farm.exchanges.bybit.wire import BookWire, KlinesWire, TickerWire, TradesWire, wire_decoder
-from farm.exchanges.numbers import MS, ParserContext
-from farm.exchanges.registry import make_session, rules_of
-from farm.exchanges.session import Frames, Opened
-from farm.types import BookVerdict, Exchange, Market, OrderType, Side, TimeFrame
+from benchmarks.console import command_line
+from benchmarks.parsing import by_farm
+from benchmarks.parsing.by_cattrs import by_orjson
+from benchmarks.parsing.by_cryptofeed import Worker, find_python, working
+from benchmarks.parsing.by_hand import by_json
+from benchmarks.parsing.cases import CASES, KEPT_BOOKS, KeptBook, ParseCase
+from benchmarks.payloads import capture, frames_of, recorded_frames
+from benchmarks.result import Case, Figure, Report
+from benchmarks.rounds import in_rounds, timed
+from farm.entities import data_type_of
+from farm.exchanges.registry import rules_of
+from farm.exchanges.streams import Stream
+from farm.storage.capture import read_capture
+from farm.types import Exchange
 
-READ = 16  # frames in one socket read
-Contender = Callable[[list[list[bytes]]], int]
+__all__ = ["main", "run"]
 
+Prepare = Callable[[Sequence[list[bytes]]], Callable[[], int]]
 
-def by_farm(exchange: Exchange, market: Market) -> Contender:
-    def run(reads: list[list[bytes]]) -> int:
-        session = make_session(rules_of(exchange, market), [], connection="bench", discover=True)
-        session.handle(Opened(1, 1, 0.0))
-        events = ordinal = 0
-        for read in reads:
-            bundle = session.handle(Frames(1, 1, ordinal, read, 0))
-            ordinal += len(read)
-            if bundle is not None:
-                events += sum(len(batch.rows) for batch in bundle.batches if batch.kind in KINDS)
-        return events
-
-    return run
+READ_BYTES = 64 * 1024
+JSON, ORJSON, CRYPTOFEED = "json + attrs", "orjson + cattrs", "cryptofeed"
+FLOOR, OBJECTS, COLUMNS = "msgspec alone", "farm, objects", "farm, columns"
+LEVELS, KEPT = "farm, level objects", "farm"
+_OF_THE_RUN = {"ordinal", "receive_time", "verdict", "row"}  # what no text tells
 
 
-def by_json_and_attrs(build: Callable[[dict[str, Any]], list[Any]]) -> Contender:
-    def run(reads: list[list[bytes]]) -> int:
-        loads = json.loads
-        events = 0
-        for read in reads:
-            for raw in read:
-                events += len(build(loads(raw)))
-        return events
+def reads_of(frames: Sequence[bytes]) -> list[list[bytes]]:
+    """Frames as the socket's reads would bring them."""
+    reads: list[list[bytes]] = [[]]
+    size = 0
+    for frame in frames:
+        if reads[-1] and size + len(frame) > READ_BYTES:
+            reads.append([])
+            size = 0
+        reads[-1].append(frame)
+        size += len(frame)
+    return reads
 
-    return run
+
+def facts(event: Any) -> tuple[Any, ...]:
+    """What an event says, levels as pairs, for comparison with another maker's."""
+    told: list[Any] = [type(event)]
+    for field in attrs.fields(type(event)):
+        value = getattr(event, field.name)
+        if field.name in ("bid_levels", "ask_levels"):
+            value = [(level.price, level.quantity) for level in value]
+        if field.name not in _OF_THE_RUN:
+            told.append(value)
+    return tuple(told)
 
 
-def by_msgspec(decoder: msgspec.json.Decoder[Any], rows: Callable[[Any], int]) -> Contender:
+def share(events: Sequence[Any], right: Sequence[tuple[Any, ...]]) -> float:
+    """The part of the right events that is among these, each counted once and in its order."""
+    told = [facts(event) for event in events]
+    if told == list(right):
+        return 1.0
+    return sum(a == b for a, b in zip(told, right, strict=False)) / max(len(right), len(told))
+
+
+def by_kind(events: Sequence[Any]) -> list[Any]:
+    """Events in the order in which they were made, one kind after the other."""
+    return sorted(events, key=lambda event: data_type_of(type(event)).value)
+
+
+def floor(decoder: msgspec.json.Decoder[Any]) -> Prepare:
     decode = decoder.decode
 
-    def run(reads: list[list[bytes]]) -> int:
-        return sum(rows(decode(raw)) for read in reads for raw in read)
+    def prepare(reads: Sequence[list[bytes]]) -> Callable[[], int]:
+        def work() -> int:
+            events = 0
+            for read in reads:
+                for raw in read:
+                    decode(raw)
+                events += len(read)
+            return events
 
-    return run
+        return work
 
-
-def levels(pairs: list[list[str]]) -> Any:
-    return [OrderBookLevel(float(price), float(quantity)) for price, quantity in pairs]
-
-
-SPOT = (Exchange.BINANCE, Market.SPOT)
-USDM = (Exchange.BINANCE, Market.USDM)
-LINEAR = (Exchange.BYBIT, Market.LINEAR)
-
-
-def binance_trade(message: dict[str, Any]) -> list[Any]:
-    d = message["data"]
-    side = Side.SELL if d["m"] else Side.BUY
-    return [
-        Trade(*SPOT, d["s"], str(d["t"]), float(d["p"]), float(d["q"]), side,
-              d["T"] * MS, d["E"] * MS, 1, 0)
-    ]  # fmt: skip
+    return prepare
 
 
-def usdm_trade(message: dict[str, Any]) -> list[Any]:
-    d = message["data"]
-    side = Side.SELL if d["m"] else Side.BUY
-    return [
-        Trade(*USDM, d["s"], str(d["t"]), float(d["p"]), float(d["q"]), side, d["T"] * MS,
-              d["E"] * MS, 1, 0, 0, None, None, None, OrderType(d["X"].lower()))
-    ]  # fmt: skip
+def measure_case(case: ParseCase, count: int, rounds: int, python: str | None) -> Case:
+    frames, source = frames_of(*case.market, case.marker, count, file=case.file, keep=case.keep)
+    reads, messages = reads_of(frames), len(frames)
+    build = case.build()
+    right = [facts(e) for e in by_kind([e for f in frames for e in build(_json(f))])]
+    ours = by_farm.events_of(*case.market, case.kinds, reads)
+    delivered = share(by_kind(ours), right)
+    work: dict[str, Callable[[], float]] = {}
+    figures = {OBJECTS: Figure(OBJECTS, delivered=delivered)}
+
+    def add(name: str, prepare: Prepare, part: float | None) -> None:
+        figures[name] = Figure(name, delivered=part)
+        work[name] = lambda: timed(prepare(reads))()
+
+    add(OBJECTS, by_farm.as_objects(*case.market, case.kinds), delivered)
+    if case.is_book:
+        add(LEVELS, by_farm.with_level_objects(*case.market, case.kinds), delivered)
+    elif case.columns is not None:
+        add(COLUMNS, by_farm.as_columns(*case.market, case.kinds), delivered)
+    add(JSON, by_json(case.build), 1.0)
+    _add_orjson(case, frames, right, add, figures)
+    with ExitStack() as stack:
+        _add_cryptofeed(case, frames, right, python, stack, work, figures)
+        add(FLOOR, floor(case.floor), None)
+        for name, seconds in in_rounds(work, rounds).items():
+            figures[name].values = [s / messages * 1e9 for s in seconds]
+    size = sum(map(len, frames))
+    for figure in figures.values():
+        if figure.values:
+            figure.extra["MB/s"] = size / (figure.median * messages) * 1e3
+    note = f"{source}, {size / messages:.0f} bytes and {len(right) / messages:.2g} events a message"
+    made = Case(case.name, "ns a message", list(figures.values()), note=note)
+    _set_goals(made, case)
+    return made
 
 
-def usdm_diff(message: dict[str, Any]) -> list[Any]:
-    d = message["data"]
-    return [
-        BookUpdate(*USDM, d["s"], None, False, levels(d["b"]), levels(d["a"]), d["U"], d["u"],
-                   d["pu"], None, BookVerdict.SYNCING, d["T"] * MS, d["E"] * MS, 1, 0)
-    ]  # fmt: skip
+def _json(frame: bytes) -> Any:
+    return msgspec.json.decode(frame)
 
 
-def binance_quote(message: dict[str, Any]) -> list[Any]:
-    d = message["data"]
-    prices = (float(d["b"]), float(d["B"]), float(d["a"]), float(d["A"]))
-    return [Quote(*SPOT, d["s"], *prices, d["u"], None, None, 1, 0)]
+def _add_orjson(
+    case: ParseCase,
+    frames: Sequence[bytes],
+    right: Sequence[tuple[Any, ...]],
+    add: Callable[..., None],
+    figures: dict[str, Figure],
+) -> None:
+    try:
+        made = by_orjson(case.name)
+    except ImportError:
+        figures[ORJSON] = Figure(ORJSON, absent="not installed: pip install collector-farm[bench]")
+        return
+    if made is None:
+        figures[ORJSON] = Figure(ORJSON, absent="not written out for this one")
+        return
+    one, run = made
+    add(ORJSON, run, share(by_kind([event for frame in frames for event in one(frame)]), right))
 
 
-def binance_diff(message: dict[str, Any]) -> list[Any]:
-    d = message["data"]
-    return [
-        BookUpdate(*SPOT, d["s"], None, False, levels(d["b"]), levels(d["a"]), d["U"], d["u"],
-                   None, None, BookVerdict.SYNCING, d["E"] * MS, d["E"] * MS, 1, 0)
-    ]  # fmt: skip
+def _add_cryptofeed(
+    case: ParseCase,
+    frames: Sequence[bytes],
+    right: Sequence[object],
+    python: str | None,
+    stack: ExitStack,
+    work: dict[str, Callable[[], float]],
+    figures: dict[str, Figure],
+) -> None:
+    if not case.channel:
+        figures[CRYPTOFEED] = Figure(CRYPTOFEED, absent=case.why_not_cryptofeed)
+    elif python is None:
+        figures[CRYPTOFEED] = _no_cryptofeed()
+    else:
+        worker = stack.enter_context(working(python, _task(case, frames)))
+        _, calls = worker.run()
+        figures[CRYPTOFEED] = Figure(CRYPTOFEED, delivered=calls / len(right))
+        work[CRYPTOFEED] = lambda: worker.run()[0]
 
 
-def bybit_trades(message: dict[str, Any]) -> list[Any]:
-    sides = {"Buy": Side.BUY, "Sell": Side.SELL}
-    return [
-        Trade(*LINEAR, d["s"], d["i"], float(d["p"]), float(d["v"]), sides[d["S"]],
-              d["T"] * MS, message["ts"] * MS, 1, 0, row, d["seq"], d["BT"], d["RPI"])
-        for row, d in enumerate(message["data"])
-    ]  # fmt: skip
+def _no_cryptofeed() -> Figure:
+    return Figure(CRYPTOFEED, absent="not installed: pip install collector-farm[peers]")
 
 
-def bybit_book(message: dict[str, Any]) -> list[Any]:
-    d = message["data"]
-    return [
-        BookUpdate(*LINEAR, d["s"], 200, message["type"] == "snapshot", levels(d["b"]),
-                   levels(d["a"]), d["u"], d["u"], None, d["seq"], BookVerdict.SYNCING,
-                   message["cts"] * MS, message["ts"] * MS, 1, 0)
-    ]  # fmt: skip
-
-
-def bybit_klines(message: dict[str, Any]) -> list[Any]:
-    symbol = message["topic"].split(".")[2]
-    return [
-        Kline(*LINEAR, symbol, TimeFrame.M1, d["start"] * MS, d["end"] * MS, float(d["open"]),
-              float(d["high"]), float(d["low"]), float(d["close"]), float(d["volume"]),
-              float(d["turnover"]), None, None, None, None, None, d["confirm"],
-              d["timestamp"] * MS, message["ts"] * MS, 1, 0, row)
-        for row, d in enumerate(message["data"])
-    ]  # fmt: skip
-
-
-CONTEXT = ParserContext()
-
-
-def framed(wire: Any) -> msgspec.json.Decoder[Any]:
-    return frame_decoder(wire, CONTEXT)
-
-
-def plain(wire: Any) -> msgspec.json.Decoder[Any]:
-    return wire_decoder(wire, CONTEXT)
-
-
-_TICKER: dict[str, dict[str, Any]] = {}
-
-
-def bybit_ticker(message: dict[str, Any]) -> list[Any]:
-    """Merged, and the fields that most want of it: less than farm makes."""
-    known = _TICKER.setdefault(message["topic"], {})
-    if message["type"] == "snapshot":
-        known.clear()
-    known |= message["data"]
-    get, time = known.get, message["ts"] * MS
-    return [
-        Ticker(*LINEAR, known["symbol"], float(known["lastPrice"]), float(known["prevPrice24h"]),
-               float(known["highPrice24h"]), float(known["lowPrice24h"]),
-               float(known["volume24h"]), float(known["turnover24h"]), None, None, None, None,
-               float(get("bid1Price", 0)), float(get("bid1Size", 0)), float(get("ask1Price", 0)),
-               float(get("ask1Size", 0)), None, None, None, None, None, time, time, 1, 0)
-    ]  # fmt: skip
-
-
-def one(_wire: Any) -> int:
-    return 1
-
-
-def rows_of(wire: Any) -> int:
-    return len(wire.data)
-
-
-KINDS = {Trade, Quote, BookUpdate, Kline, Ticker}  # a ticker brings other kinds besides
-CASES: list[tuple[str, tuple[Exchange, Market], bytes, Any, Any, Any]] = [
-    ("binance trade", SPOT, b"@trade", binance_trade, framed(TradeWire), one),
-    ("binance quote", SPOT, b"@book", binance_quote, framed(BookTickerWire), one),
-    ("binance diff", SPOT, b"@depth", binance_diff, framed(DepthWire), one),
-    ("usdm trade", USDM, b"@trade", usdm_trade, framed(FuturesTradeWire), one),
-    ("usdm diff", USDM, b"@depth", usdm_diff, framed(FuturesDepthWire), one),
-    ("bybit trades", LINEAR, b"publicTrade", bybit_trades, plain(TradesWire), rows_of),
-    ("bybit book", LINEAR, b"orderbook.200", bybit_book, plain(BookWire), one),
-    ("bybit kline", LINEAR, b"kline.1.", bybit_klines, plain(KlinesWire), rows_of),
-    ("bybit ticker", LINEAR, b"tickers.", bybit_ticker, plain(TickerWire), one),
-]
-
-
-def measure(contenders: dict[str, Contender], reads: list[list[bytes]], rounds: int) -> Any:
-    """Seconds of each round, by contender, the order shuffled anew in each round."""
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name in random.sample(list(contenders), len(contenders)):
-            start = time.perf_counter()
-            contenders[name](reads)
-            seconds[name].append(time.perf_counter() - start)
-    return seconds
-
-
-def run_case(case: tuple[Any, ...], frames: int, rounds: int) -> dict[str, Any]:
-    name, (exchange, market), marker, build, wire, rows = case
-    payloads, source = frames_of(exchange, market, marker, frames)
-    reads = [payloads[i : i + READ] for i in range(0, len(payloads), READ)]
-    contenders = {
-        "farm": by_farm(exchange, market),
-        "json + attrs": by_json_and_attrs(build),
-        "msgspec": by_msgspec(wire, rows),
-    }
-    delivered = {label: run(reads) for label, run in contenders.items()}
-    assert len(set(delivered.values())) == 1, f"{name}: not the same events: {delivered}"
-    seconds = measure(contenders, reads, rounds)
-    median = {label: statistics.median(times) for label, times in seconds.items()}
+def _task(case: ParseCase | KeptBook, frames: Sequence[bytes]) -> dict[str, Any]:
+    texts = [frame.decode() for frame in frames]
+    names = {_symbol(text, case.market[0]) for text in texts}
     return {
-        "case": name,
-        "source": source,
-        "frames": len(payloads),
-        "events": delivered["farm"],
-        "bytes": sum(map(len, payloads)),
-        "ns_per_frame": {label: t / len(payloads) * 1e9 for label, t in median.items()},
-        "spread": {label: (max(t) - min(t)) / median[label] for label, t in seconds.items()},
-        "mb_per_s": sum(map(len, payloads)) / median["farm"] / 1e6,
-        "times_json_and_attrs": median["json + attrs"] / median["farm"],
-        "times_msgspec": median["farm"] / median["msgspec"],
+        "venue": case.market[1].value,
+        "channel": case.channel,
+        "symbols": sorted(names),
+        "frames": texts,
     }
+
+
+def _symbol(text: str, exchange: Exchange) -> str:
+    message = _json(text.encode())
+    if exchange is Exchange.BYBIT:
+        return str(message["topic"].rsplit(".", 1)[1])
+    return str(message["stream"].split("@")[0].upper())
+
+
+def _set_goals(made: Case, case: ParseCase) -> None:
+    made.aim(OBJECTS, JSON, case.objects)
+    if case.is_book:
+        made.aim(LEVELS, JSON, 2.2)
+    if case.columns is not None:
+        made.aim(COLUMNS, JSON, case.columns)
+    made.aim_time(OBJECTS, FLOOR, 2.5)
+    if case.channel == "TRADES":
+        made.aim(OBJECTS, CRYPTOFEED, 2.5)
+
+
+def measure_book(book: KeptBook, count: int, rounds: int, python: str | None) -> Case:
+    """A recorded book, parsed and kept from its snapshot on."""
+    path = capture(book.file)
+    exchange, market = book.market
+    frames = [f for f in recorded_frames(path, market) if book.marker in f[:60]][:count]
+    snapshots: list[tuple[Stream, bytes]] = []
+    task = _task(book, frames)
+    if exchange is Exchange.BINANCE:
+        body = next(_snapshots(path))
+        snapshots = [(rules_of(exchange, market).streams.stream("BTCUSDT", "book"), body)]
+        task["snapshot"] = body.decode()
+    reads = reads_of(frames)
+    keep = by_farm.keeping_books(exchange, market, snapshots)
+    last = _json(body)["lastUpdateId"] if snapshots else -1
+    expected = sum(snapshots == [] or _json(f)["data"]["u"] > last for f in frames)
+    figures = {KEPT: Figure(KEPT, delivered=keep(reads)() / expected)}
+    work: dict[str, Callable[[], float]] = {KEPT: lambda: timed(keep(reads))()}
+    with ExitStack() as stack:
+        if python is None:
+            figures[CRYPTOFEED] = _no_cryptofeed()
+        else:
+            worker: Worker = stack.enter_context(working(python, task))
+            _, calls = worker.run()
+            figures[CRYPTOFEED] = Figure(CRYPTOFEED, delivered=min(1.0, calls / expected))
+            work[CRYPTOFEED] = lambda: worker.run()[0]
+        for name, seconds in in_rounds(work, rounds).items():
+            figures[name].values = [s / len(frames) * 1e9 for s in seconds]
+    made = Case(book.name, "ns a message", list(figures.values()), note="recording")
+    made.aim(KEPT, CRYPTOFEED, book.goal)
+    return made
+
+
+def _snapshots(path: Path) -> Iterator[bytes]:
+    """The depth snapshots that stand in a log of frames."""
+    return (
+        record.text
+        for record in islice(read_capture(path), 1000)
+        if record.text.startswith(b'{"lastUpdateId"')
+    )
+
+
+def run(rounds: int, quick: bool) -> Report:
+    """All cases; `quick` with few frames."""
+    found = find_python()
+    python, version = found if found is not None else (None, "")
+    count = 400 if quick else 8_000
+    cases = [measure_case(case, count, rounds, python) for case in CASES]
+    cases += [
+        measure_book(book, count, rounds, python)
+        for book in KEPT_BOOKS
+        if capture(book.file).is_file()
+    ]
+    report = Report("parse", "Parsing: payload bytes to normalised events", cases)
+    if version:
+        report.versions["cryptofeed"] = version
+    return report
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.parse", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--frames", type=int, default=8_000, help="frames a round")
-    arguments = parser.parse_args()
-    results = [run_case(case, arguments.frames, arguments.rounds) for case in CASES]
-    if arguments.json:
-        machine = {"python": platform.python_version(), "machine": platform.platform()}
-        packages = {name: version(name) for name in ("msgspec", "attrs", "numpy")}
-        print(json.dumps({**machine, "packages": packages, "results": results}, indent=2))
-        return
-    print(f"{'case':15}{'farm':>9}{'json+attrs':>12}{'msgspec':>9}  ns a frame, median")
-    for r in results:
-        ns = r["ns_per_frame"]
-        print(
-            f"{r['case']:15}{ns['farm']:9.0f}{ns['json + attrs']:12.0f}{ns['msgspec']:9.0f}  "
-            f"{r['times_json_and_attrs']:.1f} x as fast as json + attrs, "
-            f"{r['times_msgspec']:.1f} x the time of bare decoding, "
-            f"{r['mb_per_s']:.0f} MB/s ({r['source']})"
-        )
+    command_line("parse", __doc__, run)
 
 
 if __name__ == "__main__":

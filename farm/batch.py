@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from types import GenericAlias
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, Generic, Protocol, TypeVar, cast, overload
 
 import attrs
 import msgspec
@@ -18,11 +18,11 @@ import numpy as np
 import pyarrow as pa
 
 from farm.arrow import columns_to_table, table_to_columns
-from farm.columns import Column, column_types, concat_columns, from_column, to_column
+from farm.columns import Column, ColumnType, column_types, concat_columns, from_column, to_column
 from farm.entities import EVENT_KINDS, Event, data_type_of
 from farm.types import DataType, Exchange, Market, NumberMode
 
-__all__ = ["Batch", "Origin", "concat"]
+__all__ = ["Batch", "Origin", "Source", "concat"]
 
 E = TypeVar("E", bound=Event)
 
@@ -49,6 +49,16 @@ class _Packed(msgspec.Struct, array_like=True):
     origins: list[tuple[Origin, int]]
     size: int
     rows: msgspec.Raw
+
+
+class Source(Protocol):
+    """What rows and columns can be made of, both for the first time."""
+
+    def make_rows(self) -> list[Any]:
+        """All events as objects."""
+
+    def make_column(self, column: ColumnType) -> Column:
+        """One field of all events."""
 
 
 class Columns(Mapping[str, Column]):
@@ -80,10 +90,12 @@ class Batch(Generic[E]):
 
     ``kind`` is the class of the events, ``numbers`` the mode of all their prices and quantities,
     ``origins`` the run lengths of where they come from, ``nbytes`` the payload bytes they were
-    parsed from (an estimate where that isn't known), by which queues are bounded.
+    parsed from (an estimate where that isn't known), by which queues are bounded. ``source`` is
+    what rows and columns are made of, until the rows are asked for: they may be changed then (a
+    book's verdict is), and columns are of the rows.
     """
 
-    __slots__ = ("_columns", "_rows", "kind", "nbytes", "numbers", "origins")
+    __slots__ = ("_columns", "_rows", "kind", "nbytes", "numbers", "origins", "source")
 
     def __init__(
         self,
@@ -91,15 +103,17 @@ class Batch(Generic[E]):
         *,
         rows: list[E] | None = None,
         columns: dict[str, Column] | None = None,
+        source: Source | None = None,
         origins: Sequence[tuple[Origin, int]],
         numbers: NumberMode = NumberMode.FLOAT,
         nbytes: int | None = None,
     ) -> None:
-        if rows is None and columns is None:
-            raise ValueError("a batch needs rows or columns")
+        if rows is None and columns is None and source is None:
+            raise ValueError("a batch needs rows, columns, or a source of both")
         self.kind = kind
         self.numbers = numbers
         self.origins = origins
+        self.source = source
         self._rows = rows
         self._columns = Columns(self, columns)
         self.nbytes = len(self) * _ROW_BYTES if nbytes is None else nbytes
@@ -136,9 +150,12 @@ class Batch(Generic[E]):
     @property
     def rows(self) -> list[E]:
         """The events as objects."""
-        if self._rows is None:
-            self._rows = self._make_rows()
-        return self._rows
+        source = self.source  # first, as it is let go of last: a sink's thread may be here too
+        rows = self._rows
+        if rows is None:
+            rows = self._rows = self._make_rows() if source is None else source.make_rows()
+            self.source = None
+        return rows
 
     @property
     def columns(self) -> Mapping[str, Column]:
@@ -171,10 +188,11 @@ class Batch(Generic[E]):
             raise ValueError("a batch can be sliced with a step of 1 only")
         part = slice(start, max(start, stop))
         share = len(range(part.start, part.stop)) / len(self) if len(self) else 0
+        rows = self._rows if self.source is None else self.rows
         return Batch(
             self.kind,
-            rows=self._rows[part] if self._rows is not None else None,
-            columns=None if self._rows is not None else self._sliced_columns(part),
+            rows=rows[part] if rows is not None else None,
+            columns=None if rows is not None else self._sliced_columns(part),
             origins=_slice_runs(self.origins, part.start, part.stop),
             numbers=self.numbers,
             nbytes=round(self.nbytes * share),
@@ -241,8 +259,11 @@ class Batch(Generic[E]):
     def _make_column(self, name: str) -> Column:
         if name in ("connection", "epoch"):
             return self._origin_column(name)
+        source = self.source
         for column in column_types(self.kind):
             if column.name == name:
+                if source is not None:
+                    return source.make_column(column)
                 return to_column(column, list(map(attrgetter(name), self.rows)), self.numbers)
         raise KeyError(name)
 

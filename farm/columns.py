@@ -19,6 +19,8 @@ book levels           :class:`LevelColumn`: offsets, prices, quantities
 
 from __future__ import annotations
 
+import functools
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from enum import Enum
@@ -42,6 +44,7 @@ __all__ = [
     "column_types",
     "concat_columns",
     "from_column",
+    "repeated",
     "to_column",
 ]
 
@@ -155,7 +158,16 @@ def _objects(values: Sequence[Any]) -> Array:
 
 
 def _numbers(values: Sequence[Any], mode: NumberMode) -> Array:
-    return np.array(values, np.float64) if mode is NumberMode.FLOAT else _objects(values)
+    if mode is not NumberMode.FLOAT:
+        return _objects(values)
+    absent = values.count(None)
+    if absent == len(values):
+        return np.full(absent, np.nan)
+    if absent:
+        return np.array(values, np.float64)
+    column = np.empty(len(values), np.float64)
+    struct.pack_into(f"{len(values)}d", column.data, 0, *values)  # three times as fast
+    return column
 
 
 def _level_column(values: Sequence[Sequence[Level[Any]]], mode: NumberMode) -> LevelColumn:
@@ -171,16 +183,35 @@ def to_column(column: ColumnType, values: Sequence[Any], mode: NumberMode) -> Co
     return _TO_COLUMN[column.kind](column, values, mode)
 
 
-def _ints_to_column(column: ColumnType, values: Sequence[Any], _mode: NumberMode) -> Column:
-    if column.nullable:
-        values = [ABSENT if value is None else value for value in values]
-    return np.array(values, np.int64)
+def repeated(column: ColumnType, value: Any, count: int) -> Array:
+    """A column of floats, texts and so on that has the same value in every row."""
+    one = _one(column, value)
+    made = np.empty(count, one.dtype)
+    made.fill(one[0])
+    return made
+
+
+@functools.lru_cache(maxsize=10_000)  # symbols, and the values of enumerations
+def _one(column: ColumnType, value: Any) -> Array:
+    one = to_column(column, [value], NumberMode.FLOAT)
+    assert isinstance(one, np.ndarray)
+    return one
+
+
+def _ints_to_column(_column: ColumnType, values: Sequence[Any], _mode: NumberMode) -> Column:
+    try:
+        return np.fromiter(values, np.int64, len(values))
+    except TypeError:  # None among them; most columns that may have one have none
+        present = [ABSENT if value is None else value for value in values]
+        return np.fromiter(present, np.int64, len(values))
 
 
 def _bools_to_column(column: ColumnType, values: Sequence[Any], _mode: NumberMode) -> Column:
-    if column.nullable:
-        return np.array([-1 if value is None else value for value in values], np.int8)
-    return np.array(values, np.bool_)
+    kind = np.int8 if column.nullable else np.bool_
+    try:
+        return np.frombuffer(bytearray(values), kind)
+    except TypeError:
+        return np.array([-1 if value is None else value for value in values], kind)
 
 
 def _sides_to_column(_column: ColumnType, values: Sequence[Any], _mode: NumberMode) -> Column:
@@ -188,7 +219,8 @@ def _sides_to_column(_column: ColumnType, values: Sequence[Any], _mode: NumberMo
 
 
 def _enums_to_column(_column: ColumnType, values: Sequence[Any], _mode: NumberMode) -> Column:
-    return _objects([None if value is None else value.value for value in values])
+    # What `value` reads by a descriptor, at a tenth of the price.
+    return _objects([None if value is None else value._value_ for value in values])
 
 
 _TO_COLUMN: dict[ColumnKind, Callable[[ColumnType, Sequence[Any], NumberMode], Column]] = {

@@ -212,7 +212,7 @@ def test_every_kind_has_a_version_and_a_schema_of_its_own() -> None:
 
 
 def test_mistakes_are_refused() -> None:
-    with pytest.raises(ValueError, match="rows or columns"):
+    with pytest.raises(ValueError, match="rows, columns, or a source"):
         Batch(Trade, origins=[])
     with pytest.raises(ValueError, match="its kind"):
         Batch.of([])

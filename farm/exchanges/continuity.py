@@ -32,7 +32,8 @@ import attrs
 from farm.batch import Batch
 from farm.bundle import Bundle
 from farm.entities import AggTrade, Gap, SpentIds, Trade, feed_of
-from farm.exchanges.id_chain import ContinuityCounts, IdChain, starts_over
+from farm.exchanges.decoded import Decoded
+from farm.exchanges.id_chain import ContinuityCounts, IdChain, Moment, starts_over
 from farm.exchanges.repeats import RecentIds
 from farm.exchanges.streams import Stream
 from farm.types import DataType, GapCause, NumberMode, Symbol
@@ -143,7 +144,7 @@ class TradeContinuity:
 
     def _check(self, bundle: Bundle) -> list[Gap] | None:
         """Check what is in a bundle, gaps first; those of its gaps that go on, None if all do."""
-        trades: Sequence[Trade] = ()
+        trades: Batch[Trade] | None = None
         spent: Sequence[SpentIds] = ()
         agg_trades: Sequence[AggTrade] = ()
         passed = None
@@ -152,34 +153,46 @@ class TradeContinuity:
             if kind not in _WATCHED:
                 continue
             if kind is Trade:
-                trades = batch.rows
+                trades = batch
             elif kind is AggTrade:
                 agg_trades = batch.rows
             elif kind is SpentIds:
                 spent = batch.rows
             else:
                 passed = self._pass(batch.rows)
-        if trades and not self._by_feed:
+        if trades is not None and not self._by_feed:
             self._learn_once()
         if spent:
-            self._in_order([*trades, *spent])
-        elif trades and not self._trades:
+            self._in_order([*(trades or ()), *spent])
+        elif trades is not None and not self._trades:
             self._check_recent(trades)
-        elif trades:
+        elif trades is not None:
             self._check_trades(trades)
         if agg_trades:
             self._check_agg_trades(agg_trades)
         return passed
 
-    def _check_recent(self, rows: Sequence[Trade]) -> None:
-        self._repeats += self._recent.repeats(rows)
+    def _check_recent(self, trades: Batch[Trade]) -> None:
+        source = trades.source
+        if isinstance(source, Decoded) and self._are_new(source):
+            return
+        self._repeats += self._recent.repeats(trades.rows)
         for row in self._repeats:
             chain = self._by_feed.get(feed_of(row))
             if chain is not None:  # trades of options are one feed for all of a coin
                 chain.repeats += 1
 
-    def _check_trades(self, rows: Sequence[Trade]) -> None:
-        get, rest = self._trades.get, iter(rows)
+    def _are_new(self, source: Decoded) -> bool:
+        """Whether none of these was seen before, as almost always; then now they are."""
+        if not source.recipe.is_by_stream or len(source.runs) > 1:
+            return False
+        return self._recent.are_new(source.runs[0].stream.symbol, source.values("id"))
+
+    def _check_trades(self, trades: Batch[Trade]) -> None:
+        source = trades.source
+        if isinstance(source, Decoded) and self._are_next(source):
+            return
+        get, rest = self._trades.get, iter(trades.rows)
         for row in rest:
             chain = get(row.symbol)
             if chain is None or (number := int(row.id)) != chain.expected:
@@ -187,6 +200,38 @@ class TradeContinuity:
                 return
             chain.expected = number + 1
             chain.latest = row
+
+    def _are_next(self, source: Decoded) -> bool:
+        """Whether these are what can only come next of each of their chains, as almost always; then
+        they are in the chains. Nothing is changed else."""
+        numbers, get = source.numbers, self._trades.get
+        if numbers is None or not source.recipe.is_by_stream:
+            return False
+        runs = source.runs
+        expected = {}
+        if len(runs) == 1:
+            chain = get(runs[0].stream.symbol)
+            end = numbers[0] + len(numbers)
+            if chain is None or chain.expected != numbers[0]:
+                return False
+            if numbers != list(range(numbers[0], end)):
+                return False
+            expected[runs[0].stream.symbol] = end
+        else:
+            for number, stream in zip(numbers, source.each_stream, strict=False):
+                symbol = stream.symbol
+                awaited = expected.get(symbol)
+                if awaited is None:
+                    chain = get(symbol)
+                    awaited = -1 if chain is None else chain.expected
+                if number != awaited:
+                    return False
+                expected[symbol] = number + 1
+        for run in runs:
+            chain = self._trades[run.stream.symbol]
+            chain.expected = expected[run.stream.symbol]
+            chain.latest = Moment(run.exchange_time, source.time)
+        return True
 
     def _check_agg_trades(self, rows: Sequence[AggTrade]) -> None:
         get, rest = self._agg_trades.get, iter(rows)

@@ -9,17 +9,18 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import ClassVar
 
 import attrs
 
-from farm.batch import Batch, Origin
+from farm.batch import Origin
 from farm.bundle import Bundle, UnparsedFrame
-from farm.entities import Event, Gap
-from farm.exchanges.harvest import GAP_SLOT, MALFORMED, PARSE_ERRORS, SLOTS, Harvest, Route
+from farm.entities import Gap
+from farm.exchanges.harvest import MALFORMED, PARSE_ERRORS, SLOTS, Harvest, Route
 from farm.exchanges.liveness import Judgement, Liveness
 from farm.exchanges.numbers import Parser, ParserContext
 from farm.exchanges.outages import Outages, stream_gaps
+from farm.exchanges.reads import Reads
 from farm.exchanges.rules import MarketRules
 from farm.exchanges.session import (
     Closed,
@@ -62,6 +63,9 @@ class CoreSession(ABC):
     asked for such times. ``snapshot_levels``: the depth of REST snapshots (None: the market's).
     """
 
+    start: ClassVar[bytes]
+    """How the venue's frames of streams begin, up to the name of the stream."""
+
     def __init__(
         self,
         rules: MarketRules,
@@ -84,6 +88,7 @@ class CoreSession(ABC):
         self._resyncs: dict[str, None] = {}  # topics to be subscribed anew
         self._leaving: set[str] = set()  # unsubscribed, and perhaps on the way still
         self._routes: dict[bytes, Route] = {}
+        self._reads = Reads(self.start)
         self._commands: list[Command] = []
         self._origin = Origin(rules.exchange, rules.market, connection, 0)
         self._epoch = 0
@@ -189,8 +194,10 @@ class CoreSession(ABC):
         ended = self._take(item, harvest)
         if self._context.extras:
             harvest.take(self._context.extras)
-        time = item.end if isinstance(item, Lost) else item.time
-        return self._bundle(harvest, item, time, ended)
+        final = isinstance(item, Finished)
+        if ended is None and harvest.is_empty and not final:
+            return None
+        return harvest.bundle(self._origin, item, self._numbers, ended, final=final)
 
     def _take(self, item: Input, harvest: Harvest) -> str | None:
         """Take an input that may give something; why an epoch ended, if it did."""
@@ -242,7 +249,7 @@ class CoreSession(ABC):
         self._liveness.opened(item.now)
         self._all_quiet()
         for route in self._routes.values():
-            route.parse = self._parser(route.stream)  # what it remembered was of another epoch
+            route.use(self._parser(route.stream))  # what it remembered was of another epoch
         self._subscribe([status.stream for status in self.statuses.values()])
         return missed
 
@@ -287,6 +294,7 @@ class CoreSession(ABC):
             self._leaving.add(stream.name)
             del self.statuses[stream.name]
             del self._routes[stream.name.encode()]
+            self._reads.remove(stream)
         harvest.dropped += tuple(feed for stream in gone for feed in stream.feeds)
 
     def _on_tick(self, item: Tick, harvest: Harvest) -> None:
@@ -326,9 +334,26 @@ class CoreSession(ABC):
             self._commands.append(Reconnect(self._epoch, judgement.replace))
 
     def _frames(self, item: Frames, harvest: Harvest) -> None:
+        self._unplaced = 0
+        singles = self._reads.take(item, harvest)
+        if singles is None:
+            self._one_by_one(item, harvest)
+        else:
+            for raw, route, ordinal in singles:
+                try:
+                    route.parse(raw, route.stream, item.time, ordinal, harvest.rows[route.slot])
+                    route.status.frames += 1
+                    route.status.last_time = item.time
+                except PARSE_ERRORS as error:
+                    self._unparsed(raw, item.time, ordinal, error, harvest)
+        self._ordinal = item.first_ordinal + len(item.frames) - 1
+        self._last_time = item.time
+        if self._unplaced:
+            harvest.gaps(self._outages.unplaced(self._unplaced, item.time, self._ordinal))
+
+    def _one_by_one(self, item: Frames, harvest: Harvest) -> None:
         time, ordinal, routes, rows = item.time, item.first_ordinal, self._routes, harvest.rows
         stream_name = self._stream_name
-        self._unplaced = 0
         for raw in item.frames:
             try:
                 name = stream_name(raw)
@@ -344,10 +369,6 @@ class CoreSession(ABC):
             except PARSE_ERRORS as error:
                 self._unparsed(raw, time, ordinal, error, harvest)
             ordinal += 1
-        self._ordinal = ordinal - 1
-        self._last_time = time
-        if self._unplaced:
-            harvest.gaps(self._outages.unplaced(self._unplaced, time, self._ordinal))
 
     def _rest_reply(self, item: SnapshotReply, harvest: Harvest) -> None:
         stream = item.stream
@@ -453,6 +474,7 @@ class CoreSession(ABC):
         self.statuses[stream.name] = status
         route = Route(stream, status, self._parser(stream), SLOTS[stream.data_type])
         self._routes[stream.name.encode()] = route
+        self._reads.add(route)
         return route
 
     def _acknowledged(self, request_id: str, time: Nanoseconds, harvest: Harvest) -> None:
@@ -491,42 +513,6 @@ class CoreSession(ABC):
     ) -> None:
         kind, why = kind[:MOST_CHARACTERS], why[:MOST_CHARACTERS]
         harvest.unparsed.append(UnparsedFrame(self._origin, time, ordinal, kind, why, raw))
-
-    def _bundle(
-        self, harvest: Harvest, item: Input, time: Nanoseconds, ended: str | None
-    ) -> Bundle | None:
-        final = isinstance(item, Finished)
-        if ended is None and harvest.is_empty and not final:
-            return None
-        filled = [rows for rows in harvest.rows if rows]
-        for row, gap in enumerate(harvest.rows[GAP_SLOT]):
-            gap.row = row
-        total = sum(len(rows) for rows in filled)
-        batches = [self._batch(rows, item.nbytes * len(rows) // total) for rows in filled]
-        return Bundle(
-            self._origin,
-            item.serial,
-            time,
-            batches,
-            harvest.unparsed,
-            ended,
-            item.nbytes,
-            up=harvest.up,
-            asked=harvest.asked,
-            down=frozenset(harvest.down) if harvest.down else None,
-            dropped=harvest.dropped,
-            final=final,
-            heard=isinstance(item, Frames),
-        )
-
-    def _batch(self, rows: list[Event], nbytes: int) -> Batch[Any]:
-        return Batch(
-            type(rows[0]),
-            rows=rows,
-            origins=[(self._origin, len(rows))],
-            numbers=self._numbers,
-            nbytes=nbytes,
-        )
 
 
 def _names_of_topics(streams: Iterable[Stream]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any
@@ -9,12 +10,15 @@ from typing import Any
 import attrs
 import msgspec
 
-from farm.bundle import UnparsedFrame
+from farm.batch import Batch, Origin
+from farm.bundle import Bundle, UnparsedFrame
 from farm.entities import Event, Gap, data_type_of
+from farm.exchanges.bound import Bound
+from farm.exchanges.decoded import Decoded
 from farm.exchanges.numbers import Parser
-from farm.exchanges.session import StreamStatus
+from farm.exchanges.session import Frames, Input, Lost, StreamStatus
 from farm.exchanges.streams import Stream
-from farm.types import DataType
+from farm.types import DataType, NumberMode
 
 __all__ = ["GAP_SLOT", "MALFORMED", "PARSE_ERRORS", "SLOTS", "Harvest", "Route"]
 
@@ -27,13 +31,23 @@ PARSE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueE
 
 @attrs.define(eq=False)
 class Route:
-    """Where the frames of a stream go. ``live`` saves looking at the status for every frame."""
+    """Where the frames of a stream go. ``live`` saves looking at the status for every frame;
+    ``bound`` is the parser once more where it can take many frames at once."""
 
     stream: Stream
     status: StreamStatus
     parse: Parser
     slot: int
     live: bool = False
+    bound: Bound | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.use(self.parse)
+
+    def use(self, parse: Parser) -> None:
+        """From now on this parser takes its frames."""
+        self.parse = parse
+        self.bound = parse if isinstance(parse, Bound) else None
 
 
 # Where the rows of each kind stand in a harvest: a list is quicker than a dict by enumeration.
@@ -42,13 +56,15 @@ GAP_SLOT = SLOTS[DataType.GAP]
 
 
 class Harvest:
-    """What one input gave: rows by kind, in order, what could not be parsed, and the feeds that
-    are up since, or dead, whose snapshot was asked for, or that are collected no longer."""
+    """What one input gave: rows by kind, in order, or what was decoded and becomes rows later; what
+    could not be parsed, and the feeds that are up since, or dead, whose snapshot was asked for, or
+    that are collected no longer."""
 
-    __slots__ = ("asked", "down", "dropped", "rows", "unparsed", "up")
+    __slots__ = ("asked", "decoded", "down", "dropped", "rows", "unparsed", "up")
 
     def __init__(self) -> None:
-        self.rows: list[list[Any]] = [[] for _ in SLOTS]
+        self.rows: dict[int, list[Any]] = defaultdict(list)  # by slot
+        self.decoded: list[tuple[int, Decoded]] = []
         self.unparsed: list[UnparsedFrame] = []
         self.up: tuple[str, ...] = ()
         self.down: tuple[str, ...] = ()
@@ -58,7 +74,7 @@ class Harvest:
     @property
     def is_empty(self) -> bool:
         told = self.up or self.down or self.asked or self.dropped
-        return not (self.unparsed or told or any(self.rows))
+        return not (self.decoded or self.unparsed or told or any(self.rows.values()))
 
     def gaps(self, gaps: Iterable[Gap]) -> None:
         self.rows[GAP_SLOT].extend(gaps)
@@ -73,6 +89,56 @@ class Harvest:
         for slot in touched:
             self.rows[slot].sort(key=_place)
         extras.clear()
+
+    def bundle(
+        self, origin: Origin, item: Input, numbers: NumberMode, ended: str | None, *, final: bool
+    ) -> Bundle:
+        """All of it, on its way down the line."""
+        if GAP_SLOT in self.rows:
+            for row, gap in enumerate(self.rows[GAP_SLOT]):
+                gap.row = row
+        nbytes = item.nbytes
+        parts = self._by_kind()
+        total = sum(map(len, parts))
+        return Bundle(
+            origin,
+            item.serial,
+            item.end if isinstance(item, Lost) else item.time,
+            [_batch(part, origin, numbers, nbytes * len(part) // total) for part in parts],
+            self.unparsed,
+            ended,
+            nbytes,
+            self.up,
+            frozenset(self.down) if self.down else None,
+            self.asked,
+            self.dropped,
+            final,
+            isinstance(item, Frames),
+        )
+
+    def _by_kind(self) -> list[list[Any] | Decoded]:
+        """What there is of each kind, in the order of the slots."""
+        if not self.rows and len(self.decoded) == 1:
+            return [self.decoded[0][1]]
+        parts: dict[int, list[Any] | Decoded] = {s: rows for s, rows in self.rows.items() if rows}
+        for slot, decoded in self.decoded:
+            known = parts.get(slot)
+            if known is None:
+                parts[slot] = decoded
+            else:  # of two shapes: only rows can be put in order
+                rows = known if isinstance(known, list) else known.make_rows()
+                parts[slot] = sorted([*rows, *decoded.make_rows()], key=_place)
+        return [parts[slot] for slot in sorted(parts)]
+
+
+def _batch(
+    part: list[Any] | Decoded, origin: Origin, numbers: NumberMode, nbytes: int
+) -> Batch[Any]:
+    origins = [(origin, len(part))]
+    if isinstance(part, Decoded):
+        kind = part.recipe.kind
+        return Batch(kind, source=part, origins=origins, numbers=numbers, nbytes=nbytes)
+    return Batch(type(part[0]), rows=part, origins=origins, numbers=numbers, nbytes=nbytes)
 
 
 _place = attrgetter("ordinal", "row")

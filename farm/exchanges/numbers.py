@@ -65,7 +65,8 @@ class ParserContext:
     ``extras`` takes events of other kinds than the stream's own (a ticker's mark price, the ids
     that placeholder trades spend). ``unknown`` counts values that no document names, ``foreign``
     rows of another market on streams that carry two. ``microseconds``: the venue was asked for
-    such times. ``universe``: how rows of our market are marked there.
+    such times. ``universe``: how rows of our market are marked there. ``shared`` are the parsers
+    that serve all streams of one shape, by whatever makes them.
     """
 
     numbers: NumberMode = NumberMode.FLOAT
@@ -74,6 +75,7 @@ class ParserContext:
     extras: list[Event] = attrs.field(factory=list)
     unknown: UnknownValues = attrs.field(factory=UnknownValues)
     foreign: Counter[str] = attrs.field(factory=Counter)
+    shared: dict[object, Parser] = attrs.field(factory=dict)
 
 
 Id: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]

@@ -43,6 +43,22 @@ class RecentIds:
                 known.remove(order.popleft())
         return found
 
+    def are_new(self, symbol: Symbol, ids: list[str]) -> bool:
+        """Whether none of these was seen before, as almost always; then all of them are from now
+        on. Nothing is changed else."""
+        recent = self._by_symbol.get(symbol)
+        if recent is None:
+            return False
+        known, order = recent
+        fresh = set(ids)
+        if len(fresh) < len(ids) or not known.isdisjoint(fresh):
+            return False
+        known |= fresh
+        order += ids
+        while len(order) > MAX_REMEMBERED:
+            known.remove(order.popleft())
+        return True
+
     def forget(self, symbol: Symbol) -> None:
         """This symbol is collected no longer, or all options on this coin."""
         names = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from functools import cached_property
 
 import attrs
 
@@ -131,12 +132,12 @@ class Stream:
     every: float | None = None
     sparse: bool = False
 
-    @property
+    @cached_property
     def feed(self) -> str:
         """What a user sees of it: ``binance/spot/BTCUSDT/kline:1m``."""
         return self._feed(self.spec)
 
-    @property
+    @cached_property
     def feeds(self) -> tuple[str, ...]:
         """Every feed that it carries: its own, then those of ``also``."""
         return (self.feed, *(self._feed(kind.value) for kind in self.also))

@@ -12,6 +12,7 @@ import attrs
 from farm.batch import Batch
 from farm.bundle import Bundle
 from farm.entities import BookUpdate, ContinuousKline, Gap, Kline, feed_of
+from farm.exchanges.decoded import Decoded
 from farm.types import Nanoseconds
 
 __all__ = ["FeedCounters", "FeedCounts"]
@@ -51,7 +52,10 @@ class FeedCounters:
 
     def expect(self, feed: str) -> FeedCounts:
         """The counts of a feed, from now on listed even if nothing comes."""
-        return self.feeds.setdefault(feed, FeedCounts(feed))
+        counts = self.feeds.get(feed)
+        if counts is None:
+            counts = self.feeds[feed] = FeedCounts(feed)
+        return counts
 
     def count(self, bundle: Bundle) -> None:
         """Count a bundle's events."""
@@ -63,6 +67,15 @@ class FeedCounters:
                 self._count(batch, bundle)
 
     def _count(self, batch: Batch[Any], bundle: Bundle) -> None:
+        source = batch.source
+        if isinstance(source, Decoded) and source.recipe.is_by_stream:
+            for run in source.runs:
+                counts = self.expect(run.stream.feed)
+                _add(counts, run.count, source.time, run.exchange_time)
+        else:
+            self._count_rows(batch, bundle)
+
+    def _count_rows(self, batch: Batch[Any], bundle: Bundle) -> None:
         key_of, origin = _KEYS.get(batch.kind, _SYMBOL), bundle.origin
         last = {key_of(row): row for row in batch.rows}
         counts = Counter(map(key_of, batch.rows)) if len(last) > 1 else None
@@ -71,9 +84,17 @@ class FeedCounters:
             feed = self._known.get(known)
             if feed is None:
                 feed = self._known[known] = self.expect(feed_of(row))
-            feed.events += len(batch.rows) if counts is None else counts[key]
-            feed.last_time = row.receive_time
-            if feed.first_time is None:
-                feed.first_time = row.receive_time
-            if row.exchange_time is not None:
-                feed.lag = row.receive_time - row.exchange_time
+            number = len(batch.rows) if counts is None else counts[key]
+            _add(feed, number, row.receive_time, row.exchange_time)
+
+
+def _add(
+    counts: FeedCounts, number: int, time: Nanoseconds, exchange_time: Nanoseconds | None
+) -> None:
+    """So many more events, and the times of the last."""
+    counts.events += number
+    counts.last_time = time
+    if counts.first_time is None:
+        counts.first_time = time
+    if exchange_time is not None:
+        counts.lag = time - exchange_time

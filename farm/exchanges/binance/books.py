@@ -12,10 +12,14 @@ from farm.exchanges.binance.wire import (
     FuturesDepthWire,
     MarketBookTickerWire,
     PartialDepthWire,
+    bound_to_frames,
     frame_decoder,
     payload_decoder,
 )
-from farm.exchanges.numbers import MS, US, Parser, ParserContext, exactly
+from farm.exchanges.bound import Bound
+from farm.exchanges.fields import computed, of_stream, optional_time, same, time
+from farm.exchanges.numbers import MS, Parser, ParserContext, exactly
+from farm.exchanges.recipe import Recipe, Shape
 from farm.exchanges.streams import Stream
 from farm.types import BookVerdict, Nanoseconds
 
@@ -31,41 +35,86 @@ __all__ = [
 ]
 
 
+_SHAPE = Shape(top="data")
+_STREAM = {
+    "exchange": of_stream("exchange"),
+    "market": of_stream("market"),
+    "symbol": of_stream("symbol"),
+}
+_TOP = {
+    **_STREAM,
+    "bid_price": computed("wire.b or None"),  # an empty side is sent as price 0
+    "bid_quantity": computed("wire.B if wire.b else None"),
+    "ask_price": computed("wire.a or None"),
+    "ask_quantity": computed("wire.A if wire.a else None"),
+    "update_id": same("wire.u"),
+}
+_QUOTES = Recipe(
+    Quote, {**_TOP, "exchange_time": computed("None"), "event_time": computed("None")}, _SHAPE
+)
+_FUTURES_QUOTES = Recipe(
+    Quote, {**_TOP, "exchange_time": time("wire.T"), "event_time": time("wire.E")}, _SHAPE
+)
+
+_LEVELS = {
+    **_STREAM,
+    "bid_levels": same("wire.b"),
+    "ask_levels": same("wire.a"),
+    "first_id": same("wire.U"),
+    "last_id": same("wire.u"),
+    "sequence": computed("None"),
+    "verdict": computed("syncing", syncing=BookVerdict.SYNCING),
+    "event_time": time("wire.E"),
+}
+_DIFFS = Recipe(
+    BookUpdate,
+    {
+        **_LEVELS,
+        "depth": computed("None"),
+        "is_snapshot": computed("False"),
+        "previous_id": computed("None"),
+        "exchange_time": time("wire.E"),  # the push's is the only one
+    },
+    _SHAPE,
+)
+_FUTURES_DIFFS = Recipe(
+    BookUpdate,
+    {
+        **_LEVELS,
+        "depth": of_stream("depth"),
+        "is_snapshot": computed("False"),
+        "previous_id": same("wire.pu"),
+        "exchange_time": time("wire.T"),
+    },
+    _SHAPE,
+)
+_FUTURES_PARTIAL_BOOKS = Recipe(
+    BookUpdate, {**_FUTURES_DIFFS.fields, "is_snapshot": computed("True")}, _SHAPE
+)
+_WHOLE_BOOK = {
+    **_LEVELS,
+    "depth": of_stream("depth"),
+    "is_snapshot": computed("True"),
+    "bid_levels": same("wire.bids"),
+    "ask_levels": same("wire.asks"),
+    "first_id": same("wire.last_update_id"),
+    "last_id": same("wire.last_update_id"),
+    "previous_id": computed("None"),
+    "exchange_time": optional_time("wire.T"),
+    "event_time": optional_time("wire.E"),
+}
+_PARTIAL_BOOKS = Recipe(BookUpdate, _WHOLE_BOOK, _SHAPE)
+_SNAPSHOTS = Recipe(BookUpdate, _WHOLE_BOOK)
+
+
 def quotes(context: ParserContext) -> Parser:
     """``@bookTicker`` on spot."""
-    decode = frame_decoder(BookTickerWire, context).decode
-
-    def parse(raw: bytes, stream: Stream, time: Nanoseconds, ordinal: int, rows: list[Any]) -> None:
-        wire = decode(raw).data
-        rows.append(
-            Quote(
-                stream.exchange,
-                stream.market,
-                stream.symbol,
-                wire.b or None,  # an empty side is sent as price 0
-                wire.B if wire.b else None,
-                wire.a or None,
-                wire.A if wire.a else None,
-                wire.u,
-                None,
-                None,
-                time,
-                ordinal,
-            )
-        )
-
-    return parse
+    return bound_to_frames(_QUOTES, BookTickerWire, context)
 
 
 def futures_quotes(context: ParserContext) -> Parser:
     """``@bookTicker`` on futures."""
-    decode = frame_decoder(FuturesBookTickerWire, context).decode
-
-    def parse(raw: bytes, stream: Stream, time: Nanoseconds, ordinal: int, rows: list[Any]) -> None:
-        wire = decode(raw).data
-        rows.append(_quote(wire, stream, stream.symbol, time, ordinal))
-
-    return parse
+    return bound_to_frames(_FUTURES_QUOTES, FuturesBookTickerWire, context)
 
 
 def market_quotes(context: ParserContext) -> Parser:
@@ -101,115 +150,26 @@ def _quote(wire: Any, stream: Stream, symbol: str, time: Nanoseconds, ordinal: i
 
 
 def diffs(context: ParserContext) -> Parser:
-    """``@depth`` on spot, whose only time is that of the push."""
-    decode = frame_decoder(DepthWire, context).decode
-    syncing, unit = BookVerdict.SYNCING, US if context.microseconds else MS
-
-    def parse(raw: bytes, stream: Stream, time: Nanoseconds, ordinal: int, rows: list[Any]) -> None:
-        wire = decode(raw).data
-        event_time = wire.E * unit
-        rows.append(
-            BookUpdate(
-                stream.exchange,
-                stream.market,
-                stream.symbol,
-                None,
-                False,
-                wire.b,
-                wire.a,
-                wire.U,
-                wire.u,
-                None,
-                None,
-                syncing,
-                event_time,
-                event_time,
-                time,
-                ordinal,
-            )
-        )
-
-    return parse
+    """``@depth`` on spot."""
+    return bound_to_frames(_DIFFS, DepthWire, context)
 
 
 def futures_diffs(context: ParserContext) -> Parser:
     """``@depth`` on futures."""
-    return _futures_books(context, is_snapshot=False)
+    return bound_to_frames(_FUTURES_DIFFS, FuturesDepthWire, context)
 
 
 def futures_partial_books(context: ParserContext) -> Parser:
     """``@depth20`` on futures: the shape of a diff, and whole every time."""
-    return _futures_books(context, is_snapshot=True)
-
-
-def _futures_books(context: ParserContext, *, is_snapshot: bool) -> Parser:
-    decode = frame_decoder(FuturesDepthWire, context).decode
-    syncing = BookVerdict.SYNCING
-
-    def parse(raw: bytes, stream: Stream, time: Nanoseconds, ordinal: int, rows: list[Any]) -> None:
-        wire = decode(raw).data
-        rows.append(
-            BookUpdate(
-                stream.exchange,
-                stream.market,
-                stream.symbol,
-                stream.depth,
-                is_snapshot,
-                wire.b,
-                wire.a,
-                wire.U,
-                wire.u,
-                wire.pu,
-                None,
-                syncing,
-                wire.T * MS,
-                wire.E * MS,
-                time,
-                ordinal,
-            )
-        )
-
-    return parse
+    return bound_to_frames(_FUTURES_PARTIAL_BOOKS, FuturesDepthWire, context)
 
 
 def partial_books(context: ParserContext) -> Parser:
     """``@depth20`` on spot."""
-    decode = frame_decoder(PartialDepthWire, context).decode
-
-    def parse(raw: bytes, stream: Stream, time: Nanoseconds, ordinal: int, rows: list[Any]) -> None:
-        rows.append(_whole_book(decode(raw).data, stream, time, ordinal))
-
-    return parse
+    return bound_to_frames(_PARTIAL_BOOKS, PartialDepthWire, context)
 
 
 def snapshot_parser(context: ParserContext) -> Parser:
     """The parser of REST depth answers; their times are milliseconds, whatever the socket's are."""
     decode = payload_decoder(PartialDepthWire, context).decode
-
-    def parse(raw: bytes, stream: Stream, time: Nanoseconds, ordinal: int, rows: list[Any]) -> None:
-        rows.append(_whole_book(decode(raw), stream, time, ordinal))
-
-    return exactly(context, parse)
-
-
-def _whole_book(
-    wire: PartialDepthWire[Any, Any, int], stream: Stream, time: Nanoseconds, ordinal: int
-) -> BookUpdate:
-    return BookUpdate(
-        stream.exchange,
-        stream.market,
-        stream.symbol,
-        stream.depth,
-        True,
-        wire.bids,
-        wire.asks,
-        wire.last_update_id,
-        wire.last_update_id,
-        None,
-        None,
-        BookVerdict.SYNCING,
-        None if wire.T is None else wire.T * MS,
-        None if wire.E is None else wire.E * MS,
-        time,
-        ordinal,
-    )
+    return exactly(context, Bound(_SNAPSHOTS, decode, context))

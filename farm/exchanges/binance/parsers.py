@@ -18,6 +18,8 @@ _BY_MARKET: dict[DataType | BookProcedure, tuple[Make, Make]] = {
     DataType.TRADE: (trades.trades, trades.futures_trades),
     DataType.AGG_TRADE: (trades.agg_trades, trades.agg_trades),
     DataType.QUOTE: (books.quotes, books.futures_quotes),
+    DataType.KLINE: (prices.klines, prices.klines),
+    DataType.CONTINUOUS_KLINE: (prices.continuous_klines, prices.continuous_klines),
     BookProcedure.DIFFS_BY_FIRST_ID: (books.diffs, books.diffs),
     BookProcedure.DIFFS_BY_PREVIOUS_ID: (books.futures_diffs, books.futures_diffs),
     BookProcedure.WHOLE_EVERY_TIME: (books.partial_books, books.futures_partial_books),

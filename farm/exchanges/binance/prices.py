@@ -24,7 +24,6 @@ from farm.entities import (
     Ticker,
 )
 from farm.exchanges.binance.wire import (
-    CandleWire,
     ContinuousKlineWire,
     ContractInfoWire,
     ForceOrderWire,
@@ -33,14 +32,17 @@ from farm.exchanges.binance.wire import (
     MiniTickerWire,
     OpenInterestWire,
     TickerWire,
+    bound_to_frames,
     frame_decoder,
     payload_decoder,
 )
+from farm.exchanges.fields import computed, of_stream, same, time
 from farm.exchanges.numbers import MS, US, Parser, ParserContext, exactly, number_of
+from farm.exchanges.recipe import Recipe, Shape
 from farm.exchanges.streams import Stream
 from farm.types import DataType, Nanoseconds, Side
 
-__all__ = ["MADE", "of_market", "of_symbol", "poll_parser"]
+__all__ = ["MADE", "continuous_klines", "klines", "of_market", "of_symbol", "poll_parser"]
 
 _SIDES = {"BUY": Side.BUY, "SELL": Side.SELL}
 _PERPETUAL = 4_133_404_800_000
@@ -94,59 +96,46 @@ def of_market(made: MadeFrom, context: ParserContext) -> Parser:
 
 
 # -------------------------------------------------------------------------------------- candles
-def _candle_fields(
-    candle: CandleWire[Any, int],
-    event_time: Nanoseconds,
-    unit: int,
-    stream: Stream,
-    place: tuple[str, Nanoseconds, int, int],
-) -> tuple[Any, ...]:
-    """The fields of a candle, in their order; `place` is symbol, receive time, ordinal, row."""
-    has_trades = candle.f >= 0  # a candle without trades has f = L = -1
-    return (
-        stream.exchange,
-        stream.market,
-        place[0],
-        stream.interval,
-        candle.t * unit,
-        candle.T * unit,
-        candle.o,
-        candle.h,
-        candle.l,
-        candle.c,
-        candle.v,
-        candle.q,
-        candle.V,
-        candle.Q,
-        candle.n,
-        candle.f if has_trades else None,
-        candle.L if has_trades else None,
-        candle.x,
-        event_time,
-        event_time,
-        *place[1:],
-    )
+_CANDLE = {
+    "exchange": of_stream("exchange"),
+    "market": of_stream("market"),
+    "symbol": of_stream("symbol"),
+    "interval": of_stream("interval"),
+    "open_time": time("wire.t"),
+    "close_time": time("wire.T"),
+    "open": same("wire.o"),
+    "high": same("wire.h"),
+    "low": same("wire.l"),
+    "close": same("wire.c"),
+    "base_volume": same("wire.v"),
+    "quote_volume": same("wire.q"),
+    "taker_buy_base_volume": same("wire.V"),
+    "taker_buy_quote_volume": same("wire.Q"),
+    "trade_count": same("wire.n"),
+    # A candle without trades has f = L = -1.
+    "first_trade_id": computed("wire.f if wire.f >= 0 else None"),
+    "last_trade_id": computed("wire.L if wire.f >= 0 else None"),
+    "closed": same("wire.x"),
+    "exchange_time": time("top.E"),
+    "event_time": time("top.E"),
+}
+_IN_FRAMES = Shape(top="data", wire="k")
+_KLINES = Recipe(Kline, _CANDLE, _IN_FRAMES)
+_CONTINUOUS_KLINES = Recipe(
+    ContinuousKline,
+    {**_CANDLE, "contract_type": computed('stream.contract_type or ""')},
+    _IN_FRAMES,
+)
 
 
-def klines(context: ParserContext) -> Maker:
+def klines(context: ParserContext) -> Parser:
     """``@kline_<interval>``."""
-    unit = US if context.microseconds else MS
-
-    def make(wire: Any, stream: Stream, *place: Any) -> Kline:
-        return Kline(*_candle_fields(wire.k, wire.E * unit, unit, stream, place))
-
-    return make
+    return bound_to_frames(_KLINES, KlineWire, context)
 
 
-def continuous_klines(context: ParserContext) -> Maker:  # noqa: ARG001
+def continuous_klines(context: ParserContext) -> Parser:
     """``@continuousKline_<interval>``."""
-
-    def make(wire: Any, stream: Stream, *place: Any) -> ContinuousKline:
-        candle = ContinuousKline(*_candle_fields(wire.k, wire.E * MS, MS, stream, place))
-        candle.contract_type = stream.contract_type or ""
-        return candle
-
-    return make
+    return bound_to_frames(_CONTINUOUS_KLINES, ContinuousKlineWire, context)
 
 
 # --------------------------------------------------------------------------------------- prices
@@ -356,8 +345,6 @@ def poll_parser(context: ParserContext) -> Parser:
 
 
 MADE: dict[DataType, MadeFrom] = {
-    DataType.KLINE: MadeFrom(KlineWire, klines),
-    DataType.CONTINUOUS_KLINE: MadeFrom(ContinuousKlineWire, continuous_klines),
     DataType.MARK_PRICE: MadeFrom(MarkPriceWire, mark_prices),
     DataType.LIQUIDATION: MadeFrom(
         ForceOrderWire,

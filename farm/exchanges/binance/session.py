@@ -68,6 +68,8 @@ _typed_frame = msgspec.json.Decoder(_TypedFrame)
 class BinanceSession(CoreSession):
     """One connection to a Binance market."""
 
+    start = _START
+
     _shut_down = 0  # the epoch whose server has said that it shuts down
 
     def _parser(self, stream: Stream) -> Parser:

@@ -7,18 +7,17 @@ hftbacktest (263) and nautilus_trader (2588), and live frames.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from farm.entities import AggTrade, SpentIds, Trade
-from farm.exchanges.binance.wire import (
-    AggTradeWire,
-    FuturesTradeWire,
-    TradeWire,
-    frame_decoder,
-)
-from farm.exchanges.numbers import MS, US, Parser, ParserContext
+from farm.exchanges.binance.wire import AggTradeWire, FuturesTradeWire, TradeWire, bound_to_frames
+from farm.exchanges.fields import lookup, of_stream, same, taker_side, text, time
+from farm.exchanges.numbers import MS, Parser, ParserContext
+from farm.exchanges.recipe import Recipe, Shape
 from farm.exchanges.streams import Stream
-from farm.types import Nanoseconds, OrderType, Side
+from farm.types import Nanoseconds, OrderType
 
 __all__ = ["agg_trades", "futures_trades", "trades"]
 
@@ -29,71 +28,43 @@ _ORDER_TYPES = {
     "INSURANCE_FUND": OrderType.INSURANCE_FUND,
     "ADL": OrderType.ADL,
 }
+_KNOWN = frozenset(_ORDER_TYPES)
+_MADE_BY = attrgetter("X")
+
+_SHAPE = Shape(top="data")
+_FILL = {
+    "exchange": of_stream("exchange"),
+    "market": of_stream("market"),
+    "symbol": of_stream("symbol"),
+    "id": text("wire.t"),
+    "price": same("wire.p"),
+    "quantity": same("wire.q"),
+    "side": taker_side("wire.m"),
+    "exchange_time": time("wire.T"),
+    "event_time": time("wire.E"),
+}
 
 
-def trades(context: ParserContext) -> Parser:
-    """``@trade`` on spot."""
-    decode = frame_decoder(TradeWire, context).decode
-    buy, sell, unit = Side.BUY, Side.SELL, US if context.microseconds else MS
-
-    def parse(raw: bytes, stream: Stream, time: Nanoseconds, ordinal: int, rows: list[Any]) -> None:
-        wire = decode(raw).data
-        rows.append(
-            Trade(
-                stream.exchange,
-                stream.market,
-                stream.symbol,
-                str(wire.t),
-                wire.p,
-                wire.q,
-                sell if wire.m else buy,
-                wire.T * unit,
-                wire.E * unit,
-                time,
-                ordinal,
-            )
-        )
-
-    return parse
+def _are_plain(wires: Sequence[Any], _tops: Sequence[Any]) -> bool:
+    return _KNOWN.issuperset(map(_MADE_BY, wires))
 
 
-def futures_trades(context: ParserContext) -> Parser:
-    """``@trade`` on futures: placeholders are no trades, but their ids count."""
-    decode = frame_decoder(FuturesTradeWire, context).decode
-    buy, sell, known = Side.BUY, Side.SELL, _ORDER_TYPES
-    extras, unknown = context.extras, context.unknown
-
-    def parse(raw: bytes, stream: Stream, time: Nanoseconds, ordinal: int, rows: list[Any]) -> None:
-        wire = decode(raw).data
-        made_by = wire.X
-        if made_by == _PLACEHOLDER:
-            extras.append(_spent(wire, stream, time, ordinal))
-            return
-        order_type = known.get(made_by, OrderType.UNKNOWN)
-        if order_type is OrderType.UNKNOWN:
-            unknown.note("trade.X", made_by)
-        rows.append(
-            Trade(
-                stream.exchange,
-                stream.market,
-                stream.symbol,
-                str(wire.t),
-                wire.p,
-                wire.q,
-                sell if wire.m else buy,
-                wire.T * MS,
-                wire.E * MS,
-                time,
-                ordinal,
-                0,
-                None,
-                None,
-                None,
-                order_type,
-            )
-        )
-
-    return parse
+def _look(
+    context: ParserContext,
+    wire: FuturesTradeWire[Any, Any, int],
+    _top: object,
+    stream: Stream,
+    time: Nanoseconds,
+    ordinal: int,
+) -> bool:
+    """Placeholders are no trades, but their ids count."""
+    made_by = wire.X
+    if made_by == _PLACEHOLDER:
+        context.extras.append(_spent(wire, stream, time, ordinal))
+        return False
+    if made_by not in _KNOWN:
+        context.unknown.note("trade.X", made_by)
+    return True
 
 
 def _spent(
@@ -112,31 +83,39 @@ def _spent(
     )
 
 
+_TRADES = Recipe(Trade, _FILL, _SHAPE, number="wire.t")
+_FUTURES_TRADES = Recipe(
+    Trade,
+    {**_FILL, "order_type": lookup("wire.X", _ORDER_TYPES, OrderType.UNKNOWN)},
+    _SHAPE,
+    number="wire.t",
+    look=_look,
+    is_plain=_are_plain,
+)
+_AGG_TRADES = Recipe(
+    AggTrade,
+    {
+        **_FILL,
+        "id": text("wire.a"),
+        "first_trade_id": same("wire.f"),
+        "last_trade_id": same("wire.l"),
+        "non_rpi_quantity": same("wire.nq"),
+    },
+    _SHAPE,
+    number="wire.a",
+)
+
+
+def trades(context: ParserContext) -> Parser:
+    """``@trade`` on spot."""
+    return bound_to_frames(_TRADES, TradeWire, context)
+
+
+def futures_trades(context: ParserContext) -> Parser:
+    """``@trade`` on futures."""
+    return bound_to_frames(_FUTURES_TRADES, FuturesTradeWire, context)
+
+
 def agg_trades(context: ParserContext) -> Parser:
     """``@aggTrade``."""
-    decode = frame_decoder(AggTradeWire, context).decode
-    buy, sell, unit = Side.BUY, Side.SELL, US if context.microseconds else MS
-
-    def parse(raw: bytes, stream: Stream, time: Nanoseconds, ordinal: int, rows: list[Any]) -> None:
-        wire = decode(raw).data
-        rows.append(
-            AggTrade(
-                stream.exchange,
-                stream.market,
-                stream.symbol,
-                str(wire.a),
-                wire.p,
-                wire.q,
-                sell if wire.m else buy,
-                wire.f,
-                wire.l,
-                wire.T * unit,
-                wire.E * unit,
-                time,
-                ordinal,
-                0,
-                wire.nq,
-            )
-        )
-
-    return parse
+    return bound_to_frames(_AGG_TRADES, AggTradeWire, context)

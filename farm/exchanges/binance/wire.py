@@ -17,7 +17,19 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 
 from farm.entities import Level
-from farm.exchanges.numbers import Id, Micros, Millis, ParserContext, number_type, signed_type
+from farm.exchanges.bound import Bound
+from farm.exchanges.numbers import (
+    MS,
+    US,
+    Id,
+    Micros,
+    Millis,
+    Parser,
+    ParserContext,
+    number_type,
+    signed_type,
+)
+from farm.exchanges.recipe import Recipe
 
 __all__ = [
     "AggTradeWire",
@@ -39,6 +51,7 @@ __all__ = [
     "PartialDepthWire",
     "TickerWire",
     "TradeWire",
+    "bound_to_frames",
     "frame_decoder",
     "payload_decoder",
 ]
@@ -324,6 +337,16 @@ def frame_decoder(
     if many:
         payload = GenericAlias(list, (payload,)) | payload
     return msgspec.json.Decoder(frame[payload], strict=False)
+
+
+def bound_to_frames(recipe: Recipe, wire: Any, context: ParserContext) -> Parser:
+    """The parser of combined frames with such a payload: one for all streams of a session."""
+    parser = context.shared.get(recipe)
+    if parser is None:
+        decode = frame_decoder(wire, context).decode
+        unit = US if context.microseconds else MS
+        parser = context.shared[recipe] = Bound(recipe, decode, context, unit=unit)
+    return parser
 
 
 def payload_decoder(wire: Any, context: ParserContext) -> msgspec.json.Decoder[Any]:

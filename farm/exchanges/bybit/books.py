@@ -5,11 +5,15 @@ Source: github.com/bybit-exchange/docs, ``v5/websocket/public/orderbook.mdx``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from farm.entities import BookUpdate, Quote
-from farm.exchanges.bybit.wire import BookWire, FullBookReply, wire_decoder
+from farm.exchanges.bybit.wire import BookWire, FullBookReply, bound_to_messages, wire_decoder
+from farm.exchanges.fields import computed, of_stream, optional_time, same, time
 from farm.exchanges.numbers import MS, Parser, ParserContext, exactly
+from farm.exchanges.recipe import Recipe, Shape
 from farm.exchanges.streams import BookProcedure, Stream
 from farm.types import BookVerdict, Nanoseconds
 
@@ -57,73 +61,89 @@ def quotes(context: ParserContext) -> Parser:
     return parse
 
 
+_WORDS = {"snapshot": True, "delta": False}
+_TYPE = attrgetter("type")
+
+
+def _are_plain(_wires: Sequence[Any], tops: Sequence[Any]) -> bool:
+    return _WORDS.keys() >= set(map(_TYPE, tops))
+
+
+def _look(
+    _context: ParserContext,
+    _wire: object,
+    top: BookWire[Any],
+    _stream: Stream,
+    _time: Nanoseconds,
+    _ordinal: int,
+) -> bool:
+    if top.type not in _WORDS:
+        raise ValueError(f"a book message of type {top.type!r}")
+    return True
+
+
+def _look_at_reply(
+    _context: ParserContext,
+    _wire: object,
+    top: FullBookReply[Any],
+    _stream: Stream,
+    _time: Nanoseconds,
+    _ordinal: int,
+) -> bool:
+    if top.ret_code:
+        raise ValueError(f"retCode {top.ret_code}")
+    return True
+
+
+_LEVELS = {
+    "exchange": of_stream("exchange"),
+    "market": of_stream("market"),
+    "symbol": of_stream("symbol"),
+    "depth": of_stream("depth"),
+    "bid_levels": same("wire.b"),
+    "ask_levels": same("wire.a"),
+    "first_id": same("wire.u"),
+    "last_id": same("wire.u"),
+    "previous_id": computed("None"),
+    "sequence": same("wire.seq"),
+    "verdict": computed("syncing", syncing=BookVerdict.SYNCING),
+}
+_BOOKS = Recipe(
+    BookUpdate,
+    {
+        **_LEVELS,
+        # u = 1 is a restart of the service: the book is replaced, whatever the type says; but a
+        # full book begins with a snapshot by REST, always.
+        "is_snapshot": computed(
+            "words[top.type] or (wire.u == 1 and stream.procedure is not full)",
+            words=_WORDS,
+            full=BookProcedure.FULL_BY_REST,
+        ),
+        "exchange_time": optional_time("top.cts", otherwise="top.ts * unit"),
+        "event_time": time("top.ts"),
+    },
+    Shape(wire="data"),
+    look=_look,
+    is_plain=_are_plain,
+)
+_SNAPSHOTS = Recipe(
+    BookUpdate,
+    {
+        **_LEVELS,
+        "is_snapshot": computed("True"),
+        "exchange_time": optional_time("wire.cts", otherwise="wire.ts * unit"),
+        "event_time": time("wire.ts"),
+    },
+    Shape(wire="result"),
+    look=_look_at_reply,
+)
+
+
 def books(context: ParserContext) -> Parser:
     """``orderbook.<depth>``, the full book's among them."""
-    decode = wire_decoder(BookWire, context).decode
-    snapshot = {"snapshot": True, "delta": False}
-    syncing, full = BookVerdict.SYNCING, BookProcedure.FULL_BY_REST
-
-    def parse(raw: bytes, stream: Stream, time: Nanoseconds, ordinal: int, rows: list[Any]) -> None:
-        wire = decode(raw)
-        data, event_time = wire.data, wire.ts * MS
-        is_snapshot = snapshot.get(wire.type)
-        if is_snapshot is None:
-            raise ValueError(f"a book message of type {wire.type!r}")
-        rows.append(
-            BookUpdate(
-                stream.exchange,
-                stream.market,
-                stream.symbol,
-                stream.depth,
-                # u = 1 is a restart of the service: the book is replaced, whatever the type says;
-                # but a full book begins with a snapshot by REST, always.
-                is_snapshot or (data.u == 1 and stream.procedure is not full),
-                data.b,
-                data.a,
-                data.u,
-                data.u,
-                None,
-                data.seq,
-                syncing,
-                event_time if wire.cts is None else wire.cts * MS,
-                event_time,
-                time,
-                ordinal,
-            )
-        )
-
-    return parse
+    return bound_to_messages(_BOOKS, BookWire, context)
 
 
 def snapshot_parser(context: ParserContext) -> Parser:
     """The parser of ``/v5/market/full_orderbook`` answers."""
-    decode = wire_decoder(FullBookReply, context).decode
-
-    def parse(raw: bytes, stream: Stream, time: Nanoseconds, ordinal: int, rows: list[Any]) -> None:
-        reply = decode(raw)
-        if reply.ret_code:
-            raise ValueError(f"retCode {reply.ret_code}")
-        book = reply.result
-        event_time = book.ts * MS
-        rows.append(
-            BookUpdate(
-                stream.exchange,
-                stream.market,
-                stream.symbol,
-                stream.depth,
-                True,
-                book.b,
-                book.a,
-                book.u,
-                book.u,
-                None,
-                book.seq,
-                BookVerdict.SYNCING,
-                event_time if book.cts is None else book.cts * MS,
-                event_time,
-                time,
-                ordinal,
-            )
-        )
-
-    return exactly(context, parse)
+    return exactly(context, bound_to_messages(_SNAPSHOTS, FullBookReply, context))

@@ -13,57 +13,123 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from farm.entities import Kline, MarkPrice, OpenInterest, Ticker
-from farm.exchanges.bybit.wire import KlinesWire, TickerWire, wire_decoder
+from farm.entities import Event, Kline, MarkPrice, OpenInterest, Ticker
+from farm.exchanges.bybit.wire import KlinesWire, TickerWire, bound_to_messages, wire_decoder
+from farm.exchanges.fields import computed, of_stream, optional_time, same, time
 from farm.exchanges.numbers import MS, Millis, Parser, ParserContext, number_of
+from farm.exchanges.recipe import Recipe, Shape
 from farm.exchanges.streams import Stream
 from farm.types import Nanoseconds, NumberMode
 
 __all__ = ["klines", "tickers"]
 
 
+_KLINES = Recipe(
+    Kline,
+    {
+        "exchange": of_stream("exchange"),
+        "market": of_stream("market"),
+        "symbol": of_stream("symbol"),
+        "interval": of_stream("interval"),
+        "open_time": time("wire.start"),
+        "close_time": time("wire.end"),
+        "open": same("wire.open"),
+        "high": same("wire.high"),
+        "low": same("wire.low"),
+        "close": same("wire.close"),
+        "base_volume": same("wire.volume"),
+        "quote_volume": same("wire.turnover"),
+        "taker_buy_base_volume": computed("None"),
+        "taker_buy_quote_volume": computed("None"),
+        "trade_count": computed("None"),
+        "first_trade_id": computed("None"),
+        "last_trade_id": computed("None"),
+        "closed": same("wire.confirm"),
+        "exchange_time": optional_time("wire.timestamp", otherwise="top.ts * unit"),
+        "event_time": time("top.ts"),
+    },
+    Shape(wire="data", many=True),
+)
+
+
 def klines(context: ParserContext) -> Parser:
     """``kline.<interval>``."""
-    decode = wire_decoder(KlinesWire, context).decode
+    return bound_to_messages(_KLINES, KlinesWire, context)
 
-    def parse(raw: bytes, stream: Stream, time: Nanoseconds, ordinal: int, rows: list[Any]) -> None:
-        wire = decode(raw)
-        event_time = wire.ts * MS
-        assert stream.interval is not None
-        for row, candle in enumerate(wire.data):
-            rows.append(
-                Kline(
-                    stream.exchange,
-                    stream.market,
-                    stream.symbol,
-                    stream.interval,
-                    candle.start * MS,
-                    candle.end * MS,
-                    candle.open,
-                    candle.high,
-                    candle.low,
-                    candle.close,
-                    candle.volume,
-                    candle.turnover,
-                    None,
-                    None,
-                    None,
-                    None,
-                    None,
-                    candle.confirm,
-                    event_time if candle.timestamp is None else candle.timestamp * MS,
-                    event_time,
-                    time,
-                    ordinal,
-                    row,
-                )
-            )
 
-    return parse
+# What is known of a symbol is a list of these.
+_KNOWN = (
+    "last_price",
+    "open_price",
+    "high_price",
+    "low_price",
+    "base_volume",
+    "quote_volume",
+    "bid_price",
+    "bid_quantity",
+    "ask_price",
+    "ask_quantity",
+    "underlying_price",
+    "bid_iv",
+    "ask_iv",
+    "mark_iv",
+    "delta",
+    "gamma",
+    "vega",
+    "theta",
+    # Behind here stands what goes to events of other kinds.
+    "mark_price",
+    "index_price",
+    "settle_price",
+    "funding_rate",
+    "next_funding_time",
+    "open_interest",
+    "open_interest_value",
+)
+_PLACES = {name: place for place, name in enumerate(_KNOWN)}
+_LAST, _MARK, _INTEREST = 0, _PLACES["mark_price"], _PLACES["open_interest"]
+_FUNDING_TIME = _PLACES["next_funding_time"]
 
+
+def _known(name: str) -> str:
+    return f"wire[{_PLACES[name]}]"
+
+
+_TICKERS = Recipe(
+    Ticker,
+    {
+        "exchange": of_stream("exchange"),
+        "market": of_stream("market"),
+        "symbol": of_stream("symbol"),
+        **dict.fromkeys(
+            (
+                "price_change",
+                "price_change_percent",
+                "weighted_average_price",
+                "last_quantity",
+                "open_time",
+                "close_time",
+                "first_trade_id",
+                "last_trade_id",
+                "trade_count",
+            ),
+            computed("None"),
+        ),
+        **{name: same(_known(name)) for name in _KNOWN[:_MARK]},
+        # An empty side is sent as price 0.
+        "bid_price": computed(f"{_known('bid_price')} or None"),
+        "bid_quantity": computed(f"{_known('bid_quantity')} if {_known('bid_price')} else None"),
+        "ask_price": computed(f"{_known('ask_price')} or None"),
+        "ask_quantity": computed(f"{_known('ask_quantity')} if {_known('ask_price')} else None"),
+        "exchange_time": time("top.ts"),
+        "event_time": time("top.ts"),
+        "sequence": same("top.cs"),
+    },
+)
+"""Of what is known (``wire``) and the message that changed it (``top``)."""
 
 # The venue's names, which differ between derivatives and options, and ours.
-_FIELDS = {
+_NAMES = {
     "lastPrice": "last_price",
     "prevPrice24h": "open_price",
     "highPrice24h": "high_price",
@@ -90,123 +156,88 @@ _FIELDS = {
     "indexPrice": "index_price",
     "predictedDeliveryPrice": "settle_price",
     "fundingRate": "funding_rate",
+    "nextFundingTime": "next_funding_time",
     "openInterest": "open_interest",
     "openInterestValue": "open_interest_value",
 }
 _SIGNED = {"funding_rate", "delta", "gamma", "vega", "theta"}
-_Place: TypeAlias = tuple[Nanoseconds, Nanoseconds, Nanoseconds, int, int]
+_FIELDS = {name: (_PLACES[ours], ours in _SIGNED) for name, ours in _NAMES.items()}
+_State: TypeAlias = list[Any]
+_Times: TypeAlias = tuple[Nanoseconds, Nanoseconds, Nanoseconds, int, int]
 """Exchange time, event time, receive time, ordinal, row."""
-
-_FUNDING_TIME = "nextFundingTime"
-_MARK_FIELDS = {"markPrice", "indexPrice", "predictedDeliveryPrice", "fundingRate", _FUNDING_TIME}
-_INTEREST_FIELDS = {"openInterest", "openInterestValue"}
 
 
 def tickers(context: ParserContext) -> Parser:
     """``tickers``."""
     decode = wire_decoder(TickerWire, context).decode
-    states: dict[str, dict[str, Any]] = {}
+    states: dict[str, _State] = {}
     extras, unknown, numbers = context.extras, context.unknown, context.numbers
+    make_rows = _TICKERS.make_rows
 
     def parse(raw: bytes, stream: Stream, time: Nanoseconds, ordinal: int, rows: list[Any]) -> None:
         wire = decode(raw)
         if wire.type == "snapshot":
-            state: dict[str, Any] = {}
+            state: _State = [None] * len(_KNOWN)
         elif wire.type != "delta":
             raise ValueError(f"a ticker of type {wire.type!r}")
         elif (known := states.get(stream.name)) is None:
             unknown["tickers: a delta before its snapshot"] += 1
             return  # the snapshot, which is on its way, has all of it
         else:
-            state = known.copy()
-        changes = wire.data
-        _merge(state, changes, numbers)
-        place = (wire.ts * MS, wire.ts * MS, time, ordinal, 0)
-        ticker = _ticker(stream, state, place, wire.cs)
+            state = known.copy()  # a bad message changes nothing
+        changed = _merge(state, wire.data, numbers)
+        if state[_LAST] is None:
+            raise ValueError("a ticker without lastPrice")
         states[stream.name] = state
-        rows.append(ticker)
-        if state.get("mark_price") is not None and not _MARK_FIELDS.isdisjoint(changes):
-            extras.append(_mark_price(stream, state, place))
-        if state.get("open_interest") is not None and not _INTEREST_FIELDS.isdisjoint(changes):
-            extras.append(_open_interest(stream, state, place))
+        rows += make_rows((state,), (wire,), (stream,), (ordinal,), (0,), time, MS)
+        if changed >= _MARK:
+            event_time = wire.ts * MS
+            times = (event_time, event_time, time, ordinal, 0)
+            _add_others(stream, state, times, wire.data, extras)
 
     return parse
 
 
-def _merge(state: dict[str, Any], changes: Mapping[str, Any], numbers: NumberMode) -> None:
-    for name, value in changes.items():
-        field = _FIELDS.get(name)
-        if field is not None:
-            state[field] = number_of(numbers, str(value), signed=field in _SIGNED)
-        elif name == _FUNDING_TIME:  # empty or 0 on dated contracts
-            due = 0 if value == "" else msgspec.convert(value, Millis, strict=False)
-            state["next_funding_time"] = due * MS or None
+def _merge(state: _State, changes: Mapping[str, Any], numbers: NumberMode) -> int:
+    """Take what changed; the last place that did."""
+    find, last, in_floats = _FIELDS.get, -1, numbers is NumberMode.FLOAT
+    for name, told in changes.items():
+        field = find(name)
+        if field is None:
+            continue
+        place, signed = field
+        if place == _FUNDING_TIME:  # empty or 0 on dated contracts
+            due = 0 if told == "" else msgspec.convert(told, Millis, strict=False)
+            state[place] = due * MS or None
+        elif in_floats and type(told) is str and told and not signed:  # what almost all are
+            state[place] = number = float(told)
+            if not 0.0 <= number <= 1e300:
+                raise ValueError(f"{name} is {told!r}, not a number that a venue can mean")
+        else:
+            state[place] = number_of(numbers, str(told), signed=signed)
+        if place > last:
+            last = place
+    return last
 
 
-def _ticker(
-    stream: Stream, state: Mapping[str, Any], place: _Place, sequence: int | None
-) -> Ticker:
-    get = state.get
-    if get("last_price") is None:
-        raise ValueError("a ticker without lastPrice")
-    bid, ask = get("bid_price"), get("ask_price")
-    return Ticker(
-        stream.exchange,
-        stream.market,
-        stream.symbol,
-        state["last_price"],
-        get("open_price"),
-        get("high_price"),
-        get("low_price"),
-        get("base_volume"),
-        get("quote_volume"),
-        None,
-        None,
-        None,
-        None,
-        bid or None,  # an empty side is sent as price 0
-        get("bid_quantity") if bid else None,
-        ask or None,
-        get("ask_quantity") if ask else None,
-        None,
-        None,
-        None,
-        None,
-        None,
-        *place,
-        sequence,
-        get("underlying_price"),
-        get("bid_iv"),
-        get("ask_iv"),
-        get("mark_iv"),
-        get("delta"),
-        get("gamma"),
-        get("vega"),
-        get("theta"),
-    )
+def _add_others(
+    stream: Stream,
+    state: _State,
+    times: _Times,
+    changes: Mapping[str, Any],
+    extras: list[Event],
+) -> None:
+    """The events of other kinds of which something changed."""
+    places = {_FIELDS[name][0] for name in changes if name in _FIELDS}
+    if state[_MARK] is not None and not places.isdisjoint(range(_MARK, _INTEREST)):
+        extras.append(_mark_price(stream, state, times))
+    if state[_INTEREST] is not None and max(places) >= _INTEREST:
+        value = state[_INTEREST + 1]
+        place = stream.exchange, stream.market, stream.symbol
+        extras.append(OpenInterest(*place, state[_INTEREST], value, *times))
 
 
-def _mark_price(stream: Stream, state: Mapping[str, Any], place: _Place) -> MarkPrice:
-    return MarkPrice(
-        stream.exchange,
-        stream.market,
-        stream.symbol,
-        state["mark_price"],
-        state.get("index_price"),
-        None,
-        state.get("settle_price"),
-        state.get("funding_rate"),
-        state.get("next_funding_time"),
-        *place,
-    )
-
-
-def _open_interest(stream: Stream, state: Mapping[str, Any], place: _Place) -> OpenInterest:
-    return OpenInterest(
-        stream.exchange,
-        stream.market,
-        stream.symbol,
-        state["open_interest"],
-        state.get("open_interest_value"),
-        *place,
-    )
+def _mark_price(stream: Stream, state: _State, times: _Times) -> MarkPrice:
+    mark, index, settle, funding, due = state[_MARK:_INTEREST]
+    place = stream.exchange, stream.market, stream.symbol
+    return MarkPrice(*place, mark, index, None, settle, funding, due, *times)

@@ -53,6 +53,8 @@ _envelope = msgspec.json.Decoder(_Envelope)
 class BybitSession(CoreSession):
     """One connection to a Bybit market."""
 
+    start = _START
+
     def __init__(self, rules: MarketRules, streams: Sequence[Stream], **options: Any) -> None:
         self._last_ping = 0.0
         self._pong_due: float | None = None

@@ -7,6 +7,8 @@ sold.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from farm.entities import Liquidation, Trade
@@ -14,9 +16,12 @@ from farm.exchanges.bybit.wire import (
     LiquidationsWire,
     OptionTradesWire,
     TradesWire,
+    bound_to_messages,
     wire_decoder,
 )
+from farm.exchanges.fields import of_stream, same, side, time
 from farm.exchanges.numbers import MS, Parser, ParserContext
+from farm.exchanges.recipe import Recipe, Shape
 from farm.exchanges.streams import Stream
 from farm.types import Nanoseconds, Side
 
@@ -24,82 +29,66 @@ __all__ = ["liquidations", "option_trades", "trades"]
 
 _SIDES = {"Buy": Side.BUY, "Sell": Side.SELL}
 _ORDER_SIDES = {"Buy": Side.SELL, "Sell": Side.BUY}
+_SIDE = attrgetter("S")
+
+
+def _are_plain(wires: Sequence[Any], _tops: Sequence[Any]) -> bool:
+    return _SIDES.keys() >= set(map(_SIDE, wires))
+
+
+def _look(
+    context: ParserContext,
+    wire: Any,
+    _top: object,
+    _stream: Stream,
+    _time: Nanoseconds,
+    _ordinal: int,
+) -> bool:
+    if wire.S not in _SIDES:
+        context.unknown.note("publicTrade.S", wire.S)
+    return True
+
+
+_FILL = {
+    "exchange": of_stream("exchange"),
+    "market": of_stream("market"),
+    "symbol": of_stream("symbol"),
+    "id": same("wire.i"),
+    "price": same("wire.p"),
+    "quantity": same("wire.v"),
+    "side": side("wire.S", _SIDES),
+    "exchange_time": time("wire.T"),
+    "event_time": time("top.ts"),
+    "sequence": same("wire.seq"),
+    "block_trade": same("wire.BT"),
+    "rpi": same("wire.RPI"),
+}
+_SHAPE = Shape(wire="data", many=True)
+_TRADES = Recipe(Trade, _FILL, _SHAPE, look=_look, is_plain=_are_plain)
+_OPTION_TRADES = Recipe(
+    Trade,
+    {
+        **_FILL,
+        "symbol": same("wire.s"),  # the stream is of a base coin
+        "mark_price": same("wire.mark_price"),
+        "index_price": same("wire.index_price"),
+        "mark_iv": same("wire.mark_iv"),
+        "iv": same("wire.iv"),
+    },
+    _SHAPE,
+    look=_look,
+    is_plain=_are_plain,
+)
 
 
 def trades(context: ParserContext) -> Parser:
     """``publicTrade`` of a symbol."""
-    decode, unknown = wire_decoder(TradesWire, context).decode, context.unknown
-
-    def parse(raw: bytes, stream: Stream, time: Nanoseconds, ordinal: int, rows: list[Any]) -> None:
-        wire = decode(raw)
-        event_time, exchange, market = wire.ts * MS, stream.exchange, stream.market
-        symbol = stream.symbol
-        for row, fill in enumerate(wire.data):
-            side = _SIDES.get(fill.S)
-            if side is None:
-                side = Side.UNKNOWN
-                unknown.note("publicTrade.S", fill.S)
-            rows.append(
-                Trade(
-                    exchange,
-                    market,
-                    symbol,
-                    fill.i,
-                    fill.p,
-                    fill.v,
-                    side,
-                    fill.T * MS,
-                    event_time,
-                    time,
-                    ordinal,
-                    row,
-                    fill.seq,
-                    fill.BT,
-                    fill.RPI,
-                )
-            )
-
-    return parse
+    return bound_to_messages(_TRADES, TradesWire, context)
 
 
 def option_trades(context: ParserContext) -> Parser:
     """``publicTrade`` of a base coin: every row names its option."""
-    decode, unknown = wire_decoder(OptionTradesWire, context).decode, context.unknown
-
-    def parse(raw: bytes, stream: Stream, time: Nanoseconds, ordinal: int, rows: list[Any]) -> None:
-        wire = decode(raw)
-        event_time = wire.ts * MS
-        for row, fill in enumerate(wire.data):
-            side = _SIDES.get(fill.S)
-            if side is None:
-                side = Side.UNKNOWN
-                unknown.note("publicTrade.S", fill.S)
-            rows.append(
-                Trade(
-                    stream.exchange,
-                    stream.market,
-                    fill.s,
-                    fill.i,
-                    fill.p,
-                    fill.v,
-                    side,
-                    fill.T * MS,
-                    event_time,
-                    time,
-                    ordinal,
-                    row,
-                    fill.seq,
-                    fill.BT,
-                    fill.RPI,
-                    None,
-                    fill.mark_price,
-                    fill.index_price,
-                    fill.mark_iv,
-                    fill.iv,
-                )
-            )
-
-    return parse
+    return bound_to_messages(_OPTION_TRADES, OptionTradesWire, context)
 
 
 def liquidations(context: ParserContext) -> Parser:

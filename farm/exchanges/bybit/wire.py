@@ -11,7 +11,9 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 
 from farm.entities import Level
-from farm.exchanges.numbers import Id, Millis, ParserContext, number_type
+from farm.exchanges.bound import Bound
+from farm.exchanges.numbers import Id, Millis, Parser, ParserContext, number_type
+from farm.exchanges.recipe import Recipe
 
 __all__ = [
     "BookWire",
@@ -21,6 +23,7 @@ __all__ = [
     "OptionTradesWire",
     "TickerWire",
     "TradesWire",
+    "bound_to_messages",
     "wire_decoder",
 ]
 
@@ -128,8 +131,8 @@ class CandleRow(msgspec.Struct, Generic[N], gc=False):
 class KlinesWire(msgspec.Struct, Generic[N], gc=False):
     """``kline.<interval>.<symbol>``: a closed candle may come together with the one after it."""
 
-    ts: Millis
     data: list[CandleRow[N]]
+    ts: Millis
 
 
 class TickerWire(msgspec.Struct, Generic[N], gc=False):
@@ -161,3 +164,12 @@ class LiquidationsWire(msgspec.Struct, Generic[N], gc=False):
 def wire_decoder(wire: Any, context: ParserContext) -> msgspec.json.Decoder[Any]:
     """The decoder of messages of such a shape."""
     return msgspec.json.Decoder(wire[number_type(context.numbers)], strict=False)
+
+
+def bound_to_messages(recipe: Recipe, wire: Any, context: ParserContext) -> Parser:
+    """The parser of messages of such a shape: one for all streams of a session."""
+    parser = context.shared.get(recipe)
+    if parser is None:
+        decode = wire_decoder(wire, context).decode
+        parser = context.shared[recipe] = Bound(recipe, decode, context)
+    return parser

@@ -1,0 +1,129 @@
+"""Taking all frames of one socket read at once: by shape, not one after the other.
+
+This is the way of almost every read. What is out of the ordinary in one is left to the core, which
+takes its frames one by one: an answer or another message of no stream, a stream that is heard for
+the first time, a frame that cannot be decoded or asks for a closer look. Nothing of a read was
+counted or kept when it is left.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias, cast
+
+from farm.exchanges.bound import Bound
+from farm.exchanges.decoded import Decoded
+from farm.exchanges.harvest import PARSE_ERRORS, Harvest, Route
+from farm.exchanges.session import Frames
+from farm.exchanges.streams import Stream
+from farm.types import Nanoseconds
+
+__all__ = ["Reads", "Single"]
+
+Single: TypeAlias = tuple[bytes, Route, int]
+"""A frame for a parser that takes no whole reads, its route and its ordinal."""
+
+_Groups: TypeAlias = Iterable[tuple[Bound | None, Sequence[bytes], Sequence[Route], Sequence[int]]]
+
+
+class Reads:
+    """The routes of frames by how they begin: `start`, the stream's name and a quotation mark.
+
+    A frame that begins otherwise and names its stream all the same (by other white space or another
+    order of keys) is out of the ordinary.
+    """
+
+    def __init__(self, start: bytes) -> None:
+        self._start = start
+        self._routes: dict[bytes, Route] = {}
+
+    def add(self, route: Route) -> None:
+        """Take the frames of this route from now on."""
+        self._routes[self._head(route.stream)] = route
+
+    def remove(self, stream: Stream) -> None:
+        """Leave the frames of this stream to the core."""
+        del self._routes[self._head(stream)]
+
+    def take(self, item: Frames, harvest: Harvest) -> list[Single] | None:
+        """Decode a read into `harvest`: frames that are left to other parsers, None for all."""
+        find, frames = self._routes.get, item.frames
+        only = find(_common_head(frames)) if frames else None
+        if only is not None:
+            routes: list[Route | None] = [only] * len(frames)
+            counts: Mapping[Route | None, int] = {only: len(frames)}
+        else:
+            routes = [find(raw.partition(b",")[0]) for raw in frames]
+            counts = Counter(routes)
+        bounds = set()
+        for route in counts:
+            if route is None or not route.live:
+                return None
+            bounds.add(route.bound)
+        known = cast("list[Route]", routes)
+        ordinals = range(item.first_ordinal, item.first_ordinal + len(frames))
+        groups: _Groups
+        if len(bounds) == 1:
+            groups = [(bounds.pop(), frames, known, ordinals)]
+        else:
+            groups = _groups(zip(frames, known, ordinals, strict=True))
+        singles: list[Single] = []
+        found = []
+        for bound, texts, ways, places in groups:
+            if bound is None:
+                singles += zip(texts, ways, places, strict=True)
+                continue
+            streams = ways[0].stream if only is not None else [way.stream for way in ways]
+            decoded = _decoded(bound, texts, streams, places, item.time)
+            if decoded is None:
+                return None
+            if decoded.wires:
+                found.append((ways[0].slot, decoded))
+        for route, count in counts.items():
+            assert route is not None
+            if route.bound is not None:
+                route.status.frames += count
+                route.status.last_time = item.time
+        harvest.decoded += found
+        return singles
+
+    def _head(self, stream: Stream) -> bytes:
+        return self._start + stream.name.encode() + b'"'
+
+
+def _common_head(frames: Sequence[bytes]) -> bytes:
+    """How all of these begin, up to the end of the stream's name; b"" where they differ."""
+    head = frames[0].partition(b",")[0]
+    for raw in frames:
+        if not raw.startswith(head):
+            return b""
+    return head
+
+
+def _groups(frames: Iterable[Single]) -> _Groups:
+    """Frames by their parsers; each parser's in order."""
+    groups: dict[Bound | None, list[Single]] = {}
+    for frame in frames:
+        bound = frame[1].bound
+        group = groups.get(bound)
+        if group is None:
+            groups[bound] = [frame]
+        else:
+            group.append(frame)
+    for bound, group in groups.items():
+        texts, routes, ordinals = zip(*group, strict=True)
+        yield bound, texts, routes, ordinals
+
+
+def _decoded(
+    bound: Bound,
+    frames: Sequence[bytes],
+    streams: Stream | Sequence[Stream],
+    ordinals: Sequence[int],
+    time: Nanoseconds,
+) -> Decoded | None:
+    try:
+        return bound.read(frames, streams, ordinals, time)
+    except PARSE_ERRORS:
+        return None  # which frame it is is found one by one
