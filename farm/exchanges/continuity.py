@@ -33,7 +33,8 @@ from farm.batch import Batch
 from farm.bundle import Bundle
 from farm.entities import AggTrade, Gap, SpentIds, Trade, feed_of
 from farm.exchanges.decoded import Decoded
-from farm.exchanges.id_chain import ContinuityCounts, IdChain, Moment, starts_over
+from farm.exchanges.id_chain import ContinuityCounts, IdChain, starts_over
+from farm.exchanges.next_ids import take_adjoining, take_new, take_next
 from farm.exchanges.repeats import RecentIds
 from farm.exchanges.streams import Stream
 from farm.types import DataType, GapCause, NumberMode, Symbol
@@ -146,7 +147,7 @@ class TradeContinuity:
         """Check what is in a bundle, gaps first; those of its gaps that go on, None if all do."""
         trades: Batch[Trade] | None = None
         spent: Sequence[SpentIds] = ()
-        agg_trades: Sequence[AggTrade] = ()
+        agg_trades: Batch[AggTrade] | None = None
         passed = None
         for batch in bundle.batches:
             kind = batch.kind
@@ -155,7 +156,7 @@ class TradeContinuity:
             if kind is Trade:
                 trades = batch
             elif kind is AggTrade:
-                agg_trades = batch.rows
+                agg_trades = batch
             elif kind is SpentIds:
                 spent = batch.rows
             else:
@@ -168,13 +169,13 @@ class TradeContinuity:
             self._check_recent(trades)
         elif trades is not None:
             self._check_trades(trades)
-        if agg_trades:
+        if agg_trades is not None:
             self._check_agg_trades(agg_trades)
         return passed
 
     def _check_recent(self, trades: Batch[Trade]) -> None:
         source = trades.source
-        if isinstance(source, Decoded) and self._are_new(source):
+        if isinstance(source, Decoded) and take_new(source, self._recent):
             return
         self._repeats += self._recent.repeats(trades.rows)
         for row in self._repeats:
@@ -182,15 +183,9 @@ class TradeContinuity:
             if chain is not None:  # trades of options are one feed for all of a coin
                 chain.repeats += 1
 
-    def _are_new(self, source: Decoded) -> bool:
-        """Whether none of these was seen before, as almost always; then now they are."""
-        if not source.recipe.is_by_stream or len(source.runs) > 1:
-            return False
-        return self._recent.are_new(source.runs[0].stream.symbol, source.values("id"))
-
     def _check_trades(self, trades: Batch[Trade]) -> None:
         source = trades.source
-        if isinstance(source, Decoded) and self._are_next(source):
+        if isinstance(source, Decoded) and take_next(source, self._trades):
             return
         get, rest = self._trades.get, iter(trades.rows)
         for row in rest:
@@ -201,40 +196,12 @@ class TradeContinuity:
             chain.expected = number + 1
             chain.latest = row
 
-    def _are_next(self, source: Decoded) -> bool:
-        """Whether these are what can only come next of each of their chains, as almost always; then
-        they are in the chains. Nothing is changed else."""
-        numbers, get = source.numbers, self._trades.get
-        if numbers is None or not source.recipe.is_by_stream:
-            return False
-        runs = source.runs
-        expected = {}
-        if len(runs) == 1:
-            chain = get(runs[0].stream.symbol)
-            end = numbers[0] + len(numbers)
-            if chain is None or chain.expected != numbers[0]:
-                return False
-            if numbers != list(range(numbers[0], end)):
-                return False
-            expected[runs[0].stream.symbol] = end
-        else:
-            for number, stream in zip(numbers, source.each_stream, strict=False):
-                symbol = stream.symbol
-                awaited = expected.get(symbol)
-                if awaited is None:
-                    chain = get(symbol)
-                    awaited = -1 if chain is None else chain.expected
-                if number != awaited:
-                    return False
-                expected[symbol] = number + 1
-        for run in runs:
-            chain = self._trades[run.stream.symbol]
-            chain.expected = expected[run.stream.symbol]
-            chain.latest = Moment(run.exchange_time, source.time)
-        return True
-
-    def _check_agg_trades(self, rows: Sequence[AggTrade]) -> None:
-        get, rest = self._agg_trades.get, iter(rows)
+    def _check_agg_trades(self, trades: Batch[AggTrade]) -> None:
+        source = trades.source
+        if isinstance(source, Decoded) and take_next(source, self._agg_trades):
+            take_adjoining(source, self._agg_trades)
+            return
+        get, rest = self._agg_trades.get, iter(trades.rows)
         for row in rest:
             chain = get(row.symbol)
             if chain is None or (number := int(row.id)) != chain.expected:
@@ -242,8 +209,7 @@ class TradeContinuity:
                 return
             chain.expected = number + 1
             chain.latest = row
-            if row.first_trade_id != chain.next_trade:
-                chain.unadjoined += 1
+            chain.unadjoined += row.first_trade_id != chain.next_trade
             chain.next_trade = row.last_trade_id + 1
 
     def _in_order(self, rows: Iterable[Any]) -> None:

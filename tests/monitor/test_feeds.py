@@ -25,8 +25,14 @@ from farm.entities import (
     SpentIds,
     Ticker,
 )
+from farm.exchanges.registry import make_session
+from farm.exchanges.rules import MarketRules
+from farm.exchanges.session import Frames, Opened
 from farm.monitor.feeds import FeedCounters, FeedCounts
 from farm.types import BookVerdict, Exchange, GapCause, GapUnit, Market, TimeFrame
+from tests.exchanges.binance import texts as binance
+from tests.exchanges.bybit import texts as bybit
+from tests.exchanges.feeding import ALL_RULES, T0
 from tests.storage.events import NOON, ORIGIN, quote, trade, trades
 
 E = TypeVar("E", bound=Event)
@@ -206,3 +212,23 @@ def test_lag_is_none_without_exchange_time_and_may_be_negative() -> None:
     assert counted(Batch.of([book(None)]))["BTCUSDT/book"].lag is None
     feeds = counted(trades([0], exchange_time=NOON + 1_200))
     assert feeds["BTCUSDT/trade"].lag == -1_200
+
+
+@pytest.mark.parametrize("rules", ALL_RULES, ids=lambda rules: rules.key)
+def test_counts_are_the_same_whether_rows_were_made_or_not(rules: MarketRules) -> None:
+    """And the feed that a stream names is the one that its events name."""
+    texts: Any = binance if rules.exchange is Exchange.BINANCE else bybit
+    samples = [s for s in texts.samples(rules) if not s.stream.name.startswith("/")]
+    session = make_session(rules, [], connection="c1", discover=True)
+    session.handle(Opened(1, T0, 0.0))
+    quick, slow = FeedCounters(), FeedCounters()
+    for number in range(3):
+        for sample in samples:
+            frames = [sample.frame()] * (number + 1)
+            bundle = session.handle(Frames(1, T0 + number, 1, frames, 0))
+            if bundle is not None:
+                quick.count(bundle)
+                assert all(len(batch.rows) == len(batch) for batch in bundle.batches)
+                slow.count(bundle)
+    assert quick.feeds == slow.feeds
+    assert quick.feeds
