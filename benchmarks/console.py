@@ -9,7 +9,10 @@ from collections.abc import Callable, Sequence
 
 from benchmarks.result import Case, Figure, Report
 
-__all__ = ["command_line", "show"]
+__all__ = ["INTERRUPTED", "command_line", "show"]
+
+INTERRUPTED = 130
+"""The exit code after a Ctrl-C."""
 
 
 def command_line(
@@ -27,7 +30,10 @@ def command_line(
     given = parser.parse_args(arguments)
     if given.rounds < 0:
         parser.error(f"--rounds is {given.rounds}, and cannot be negative")
-    report = run(given.rounds or (1 if given.quick else 7), given.quick)
+    try:
+        report = run(given.rounds or (1 if given.quick else 7), given.quick)
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
     if given.json:
         print(json.dumps(report.to_json(), indent=2))
     else:

@@ -5,6 +5,7 @@ All benchmarks return a :class:`Report`; :mod:`benchmarks.machine` says where it
 
 from __future__ import annotations
 
+import math
 import statistics
 from typing import Any
 
@@ -78,8 +79,10 @@ class Case:
         raise KeyError(contender)
 
     def ratio(self, contender: str, to: str) -> float:
-        """How many times as good `contender` is as `to`; nan where one is absent."""
+        """How many times as good `contender` is as `to`; nan where one is absent or took none."""
         ours, theirs = self.figure(contender).median, self.figure(to).median
+        if not (ours and theirs):
+            return math.nan
         return theirs / ours if self.lower_is_better else ours / theirs
 
     def aim(self, contender: str, to: str, goal: float, *, what: str = "") -> None:

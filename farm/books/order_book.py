@@ -9,8 +9,9 @@ unknown but for the levels that changed since.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from operator import ge, le, neg
 from typing import Any
 
 from farm.entities import AnyLevel, OrderBookLevel
@@ -19,28 +20,26 @@ from farm.types import Number
 __all__ = ["BookSide", "Levels"]
 
 
-def _itself(price: Number) -> Number:
-    return price
-
-
-def _negative(price: Any) -> Any:
-    """Its own inverse, to the last digit: arithmetic would round a Decimal as its context says."""
-    return price.copy_negate() if isinstance(price, Decimal) else -price
+def _negation(price: Any) -> Callable[[Any], Any]:
+    """What negates prices of this type, and is its own inverse to the last digit: arithmetic would
+    round a Decimal as its context says."""
+    return Decimal.copy_negate if isinstance(price, Decimal) else neg
 
 
 class BookSide:
-    """One side: ``sign`` is 1 for bids and -1 for asks, which makes the best key the largest.
+    """One side: ``sign`` is 1 for bids and -1 for asks.
 
-    ``horizon`` is the worst price that the snapshot showed, where it was cut there; None where the
-    side is known whole.
+    The prices are sorted as keys of which the best is the largest: themselves on the bid side, and
+    negated on the ask side. ``horizon`` is the worst price that the snapshot showed, where it was
+    cut there; None where the side is known whole.
     """
 
-    __slots__ = ("_key", "_keys", "_sizes", "horizon")
+    __slots__ = ("_is_bid", "_keys", "_sizes", "horizon")
 
     def __init__(self, sign: int) -> None:
-        self._key: Callable[[Number], Number] = _itself if sign > 0 else _negative
+        self._is_bid = sign > 0
         self._sizes: dict[Number, Number] = {}
-        self._keys: list[Number] = []
+        self._keys: list[Any] = []
         self.horizon: Number | None = None
 
     def __len__(self) -> int:
@@ -53,41 +52,53 @@ class BookSide:
         is cut at its worst price.
         """
         self._sizes = {level.price: level.quantity for level in levels if level.quantity}
-        self._keys = sorted(map(self._key, self._sizes))
+        self._keys = sorted(self._turned(list(self._sizes)))
         is_cut = limit is not None and len(levels) >= limit and len(self._keys) > 0
-        self.horizon = self._key(self._keys[0]) if is_cut else None
+        self.horizon = self._turned(self._keys[:1])[0] if is_cut else None
 
-    def apply(self, levels: Iterable[AnyLevel]) -> None:
+    def apply(self, levels: Sequence[AnyLevel]) -> None:
         """Set each level to its absolute size; 0 deletes, and deleting what is not there is normal
         (it was beyond the snapshot's window)."""
-        sizes, keys, key = self._sizes, self._keys, self._key
+        if not levels:
+            return
+        sizes, keys = self._sizes, self._keys
+        negate = None if self._is_bid else _negation(levels[0].price)
         for level in levels:
             price, quantity = level.price, level.quantity
-            if quantity:
-                if price not in sizes:
-                    insort(keys, key(price))
+            if price in sizes:
+                if quantity:
+                    sizes[price] = quantity
+                else:
+                    del sizes[price]
+                    del keys[bisect_left(keys, price if negate is None else negate(price))]
+            elif quantity:
                 sizes[price] = quantity
-            elif sizes.pop(price, None) is not None:
-                del keys[bisect_left(keys, key(price))]
+                insort(keys, price if negate is None else negate(price))
 
     def best(self) -> tuple[Number, Number] | None:
         """Price and quantity of the best level, or None."""
         if not self._keys:
             return None
-        price = self._key(self._keys[-1])
+        price = self._keys[-1]
+        if not self._is_bid:
+            price = _negation(price)(price)
         return price, self._sizes[price]
 
     def top(self, depth: int | None = None) -> list[OrderBookLevel]:
         """The best `depth` levels, best first; all of them for None."""
-        sizes = self._sizes
-        horizon = None if self.horizon is None else self._key(self.horizon)
+        sizes, horizon = self._sizes, self.horizon
         keys = self._keys if depth is None else self._keys[-depth:] if depth > 0 else []
-        levels = []
-        for key in reversed(keys):
-            price = self._key(key)
-            authoritative = horizon is None or key >= horizon
-            levels.append(OrderBookLevel(price, sizes[price], authoritative))
-        return levels
+        prices = self._turned(keys[::-1])
+        if horizon is None:
+            return [OrderBookLevel(price, sizes[price]) for price in prices]
+        reaches = ge if self._is_bid else le
+        return [OrderBookLevel(price, sizes[price], reaches(price, horizon)) for price in prices]
+
+    def _turned(self, numbers: list[Any]) -> list[Any]:
+        """Prices as keys, or keys as prices."""
+        if self._is_bid or not numbers:
+            return numbers
+        return list(map(_negation(numbers[0]), numbers))
 
 
 class Levels:

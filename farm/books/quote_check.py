@@ -7,6 +7,7 @@ Either may come first, up to 82 messages apart, so both sides are remembered.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TypeAlias
 
 from farm.entities import Quote
@@ -29,8 +30,9 @@ class QuoteCheck:
     def __init__(self) -> None:
         self.compared = 0
         self.wrong = 0
-        self._waiting: dict[int, tuple[Best, Best]] = {}
-        self._tops: dict[int, tuple[Best, Best]] = {}
+        # Ordered dicts: a plain one looks for its first key past all those that were deleted.
+        self._waiting: OrderedDict[int, Quote] = OrderedDict()  # to most of them no book ever comes
+        self._tops: OrderedDict[int, tuple[Best, Best]] = OrderedDict()
         self._at: int | None = None
 
     def clear(self) -> None:
@@ -48,34 +50,36 @@ class QuoteCheck:
 
     def quote(self, quote: Quote) -> bool:
         """Take a quote; False if it contradicts the book."""
-        shown = _shown(quote)
-        top = self._tops.get(quote.update_id)
+        update_id = quote.update_id
+        top = self._tops.get(update_id)
         if top is not None:
-            return self._compare(top, shown)
-        if self._at is None or quote.update_id > self._at:
-            self._waiting[quote.update_id] = shown
-            if len(self._waiting) > MAX_WAITING:
-                del self._waiting[next(iter(self._waiting))]
+            return self._compare(top, quote)
+        if self._at is None or update_id > self._at:
+            waiting = self._waiting
+            waiting[update_id] = quote
+            if len(waiting) > MAX_WAITING:
+                waiting.popitem(last=False)
         return True
 
     def book(self, update_id: int, bid: Best, ask: Best) -> bool:
         """The book stands at `update_id` with this top; False if a quote contradicts that."""
         self._at = update_id
-        shown = self._waiting.pop(update_id, None)
-        while self._waiting:  # ids rise: what is older can never be compared
-            oldest = next(iter(self._waiting))
+        waiting = self._waiting
+        quote = waiting.pop(update_id, None)
+        while waiting:  # ids rise: what is older can never be compared
+            oldest = next(iter(waiting))
             if oldest > update_id:
                 break
-            del self._waiting[oldest]
+            del waiting[oldest]
         tops = self._tops
         tops[update_id] = (bid, ask)
         if len(tops) > REMEMBERED:
-            del tops[next(iter(tops))]
-        return shown is None or self._compare((bid, ask), shown)
+            tops.popitem(last=False)
+        return quote is None or self._compare((bid, ask), quote)
 
-    def _compare(self, top: tuple[Best, Best], shown: tuple[Best, Best]) -> bool:
+    def _compare(self, top: tuple[Best, Best], quote: Quote) -> bool:
         self.compared += 1
-        if top == shown:
+        if top == _shown(quote):
             return True
         self.wrong += 1
         return False
