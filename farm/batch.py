@@ -68,9 +68,9 @@ class Columns(Mapping[str, Column]):
     ``epoch``. Arrays are shared: copy before you write.
     """
 
-    def __init__(self, batch: Batch[Any], filled: dict[str, Column] | None = None) -> None:
+    def __init__(self, batch: Batch[Any], filled: dict[str, Column]) -> None:
         self._batch = batch
-        self._filled = filled if filled is not None else {}
+        self._filled = filled
 
     def __getitem__(self, name: str) -> Column:
         column = self._filled.get(name)
@@ -95,7 +95,7 @@ class Batch(Generic[E]):
     book's verdict is), and columns are of the rows.
     """
 
-    __slots__ = ("_columns", "_rows", "kind", "nbytes", "numbers", "origins", "source")
+    __slots__ = ("_filled", "_rows", "kind", "nbytes", "numbers", "origins", "source")
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class Batch(Generic[E]):
         self.origins = origins
         self.source = source
         self._rows = rows
-        self._columns = Columns(self, columns)
+        self._filled = {} if columns is None else columns  # what was made so far
         self.nbytes = len(self) * _ROW_BYTES if nbytes is None else nbytes
 
     @classmethod
@@ -160,7 +160,8 @@ class Batch(Generic[E]):
     @property
     def columns(self) -> Mapping[str, Column]:
         """The events as NumPy columns, by field name; also ``connection`` and ``epoch``."""
-        return self._columns
+        # Made anew: kept, it would be a cycle, and rows would wait for the garbage collector.
+        return Columns(self, self._filled)
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -273,15 +274,17 @@ class Batch(Generic[E]):
         return np.repeat(np.array(values, np.int64 if name == "epoch" else object), counts)
 
     def _make_rows(self) -> list[E]:
+        given = self.columns
         fields = [
-            from_column(column, self._columns[column.name], self.numbers)
+            from_column(column, given[column.name], self.numbers)
             for column in column_types(self.kind)
         ]
         make = cast("Any", self.kind)
         return [make(*values) for values in zip(*fields, strict=True)]
 
     def _sliced_columns(self, part: slice) -> dict[str, Column]:
-        return {name: self._columns[name][part] for name in self.column_names}
+        given = self.columns
+        return {name: given[name][part] for name in self.column_names}
 
 
 def concat(batches: Iterable[Batch[E]]) -> Batch[E]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import pickle
+import weakref
 from decimal import Decimal
 from typing import Any
 
@@ -236,3 +238,16 @@ def test_reads_like_a_sequence() -> None:
     assert batch[-1].price == 2.0
     assert batch.origins == [(Origin(Exchange.BINANCE, Market.SPOT, "c", 4), 2)]
     assert repr(batch) == "<Batch of 2 Trade from binance/spot c#4>"
+
+
+def test_what_nobody_holds_is_gone_without_the_garbage_collector() -> None:
+    """In a flood its passes over rows that were long done with took a third of all time."""
+    batch = Batch.of([trade(), trade()])
+    assert len(batch.columns["price"]) == 2
+    row = weakref.ref(batch.rows[0])
+    gc.disable()
+    try:
+        del batch
+        assert row() is None
+    finally:
+        gc.enable()

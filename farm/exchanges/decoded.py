@@ -24,7 +24,7 @@ from farm.types import Nanoseconds, NumberMode
 __all__ = ["Decoded", "Run"]
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Run:
     """The events of one stream in a :class:`Decoded`: how many, and of the last its place and its
     exchange time."""

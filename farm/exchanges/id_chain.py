@@ -57,7 +57,7 @@ class ContinuityCounts:
         return Completeness.COMPLETE
 
 
-@attrs.frozen
+@attrs.define
 class Moment:
     """When an event was, as far as a chain must know it."""
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress, repeat
+from operator import is_
 from typing import TypeAlias, cast
 
 from farm.exchanges.bound import Bound
@@ -56,18 +58,18 @@ class Reads:
         else:
             routes = [find(raw.partition(b",")[0]) for raw in frames]
             counts = Counter(routes)
-        bounds = set()
+        bounds: dict[Bound | None, None] = {}  # in the order in which they come
         for route in counts:
             if route is None or not route.live:
                 return None
-            bounds.add(route.bound)
+            bounds[route.bound] = None
         known = cast("list[Route]", routes)
         ordinals = range(item.first_ordinal, item.first_ordinal + len(frames))
         groups: _Groups
         if len(bounds) == 1:
-            groups = [(bounds.pop(), frames, known, ordinals)]
+            groups = [(next(iter(bounds)), frames, known, ordinals)]
         else:
-            groups = _groups(zip(frames, known, ordinals, strict=True))
+            groups = _groups(frames, known, ordinals, bounds)
         singles: list[Single] = []
         found = []
         for bound, texts, ways, places in groups:
@@ -101,19 +103,18 @@ def _common_head(frames: Sequence[bytes]) -> bytes:
     return head
 
 
-def _groups(frames: Iterable[Single]) -> _Groups:
+def _groups(
+    frames: Sequence[bytes],
+    routes: Sequence[Route],
+    ordinals: Sequence[int],
+    bounds: Iterable[Bound | None],
+) -> _Groups:
     """Frames by their parsers; each parser's in order."""
-    groups: dict[Bound | None, list[Single]] = {}
-    for frame in frames:
-        bound = frame[1].bound
-        group = groups.get(bound)
-        if group is None:
-            groups[bound] = [frame]
-        else:
-            group.append(frame)
-    for bound, group in groups.items():
-        texts, routes, ordinals = zip(*group, strict=True)
-        yield bound, texts, routes, ordinals
+    parsers = [route.bound for route in routes]
+    for bound in bounds:
+        chosen = list(map(is_, parsers, repeat(bound)))
+        texts = list(compress(frames, chosen))
+        yield bound, texts, list(compress(routes, chosen)), list(compress(ordinals, chosen))
 
 
 def _decoded(
