@@ -1,0 +1,86 @@
+"""Who takes part in the end-to-end benchmarks, and who cannot and why."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from typing import Any
+
+import attrs
+
+from benchmarks.contenders.race import Contender
+from farm.config import CollectorConfig
+
+__all__ = ["FARM", "FARM_2_MS", "PICOWS", "all_contenders"]
+
+FARM = "farm"
+FARM_2_MS = "farm, latency_budget 2 ms"
+PICOWS = "picows + msgspec by hand"
+
+BUDGET = "latency_budget"
+_VERSION = "from importlib.metadata import version; import cryptofeed; print(version('cryptofeed'))"
+
+
+def all_contenders() -> list[Contender]:
+    """Everyone, farm first."""
+    return [
+        Contender(FARM, "farm_trades", quick=True),
+        Contender("farm, columns", "farm_trades", {"columns": True}),
+        _farm_with(FARM_2_MS, {BUDGET: 0.002}),
+        *_cryptofeeds(),
+        _needing("ccxt", "peers", Contender("ccxt.pro", "ccxt_trades", share=0.2, lossy=True)),
+        _by_hand("websockets + orjson by hand", "websockets_orjson", "websockets", "orjson"),
+        attrs.evolve(_by_hand(PICOWS, "picows_msgspec", "picows"), quick=True),
+    ]
+
+
+def _farm_with(name: str, collector: dict[str, Any]) -> Contender:
+    """farm with more of a collector's configuration, where this farm has such settings."""
+    known = attrs.fields_dict(CollectorConfig)
+    unknown = [setting for setting in collector if setting not in known]
+    absent = f"this farm has no setting {unknown[0]}" if unknown else None
+    return Contender(name, "farm_trades", {"collector": collector}, quick=True, absent=absent)
+
+
+def _by_hand(name: str, module: str, *packages: str) -> Contender:
+    contender = Contender(name, module)
+    for package in (*packages, "uvloop"):
+        contender = _needing(package, "bench", contender)
+    return contender
+
+
+def _needing(package: str, extra: str, contender: Contender) -> Contender:
+    if contender.absent is None and find_spec(package) is None:
+        return attrs.evolve(contender, absent=f"{package} is not installed (extra {extra})")
+    return contender
+
+
+def _cryptofeeds() -> list[Contender]:
+    """Version 2 and version 3, each by the first interpreter that has it: this one,
+    FARM_BENCH_PYTHON, and newer ones on the path."""
+    named = os.environ.get("FARM_BENCH_PYTHON")
+    others = [named] if named else ["python3.14", "python3.13", "python3.12"]
+    found: dict[str, str] = {}
+    for python in (sys.executable, *filter(None, map(shutil.which, others))):
+        if (version := _cryptofeed_of(python)) is not None:
+            found.setdefault(version.partition(".")[0], python)
+    missing = {
+        "2": "cryptofeed 2 is not installed (extra peers)",
+        "3": "no Python with cryptofeed 3 was found (set FARM_BENCH_PYTHON)",
+    }
+    return [
+        Contender(f"cryptofeed {major}", "cryptofeed_trades", kind="aggTrade", python=found[major])
+        if major in found
+        else Contender(f"cryptofeed {major}", "cryptofeed_trades", absent=missing[major])
+        for major in ("2", "3")
+    ]
+
+
+def _cryptofeed_of(python: str) -> str | None:
+    """The version of cryptofeed that an interpreter can import."""
+    command = [python, "-c", _VERSION]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None if done.returncode == 0 else None
