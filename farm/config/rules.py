@@ -19,9 +19,11 @@ from farm.exchanges.streams import REST_ROUTE
 from farm.types import Exchange, Market
 
 __all__ = [
+    "LEAST_LATENCY_BUDGET",
     "SYMBOL_PATTERN",
     "address_faults",
     "bound_faults",
+    "budget_faults",
     "detail_faults",
     "market_faults",
     "market_stream_faults",
@@ -32,6 +34,9 @@ __all__ = [
 
 SYMBOL_PATTERN = r"^[^\sa-z/\\@=\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2060\ufeff]+$"
 """A symbol of these venues: any script, no ASCII lower case, nothing invisible, no separator."""
+
+LEAST_LATENCY_BUDGET = 0.001
+"""Seconds; Trio's waits are counted in milliseconds, so less could not be kept."""
 
 
 def bound_faults(name: str, value: Any, schema: Mapping[Any, Any]) -> Iterator[ConfigError]:
@@ -66,6 +71,13 @@ def symbol_faults(symbols: Iterable[str]) -> Iterator[ConfigError]:
         else:
             continue
         yield ConfigError(f"symbols[{index}]", f"{shown(symbol)} {fault}")
+
+
+def budget_faults(seconds: float) -> Iterator[ConfigError]:
+    """A latency budget that is finer than waits are."""
+    if 0 < seconds < LEAST_LATENCY_BUDGET:
+        message = f"{seconds:g} is too small: at least {LEAST_LATENCY_BUDGET:g}, or 0 for none"
+        yield ConfigError("latency_budget", message)
 
 
 def market_faults(exchange: Exchange, market: Market) -> Iterator[ConfigError]:

@@ -13,8 +13,10 @@ from typing import Any, Literal, TypeAlias, cast
 import attrs
 
 from farm.config.rules import (
+    LEAST_LATENCY_BUDGET,
     SYMBOL_PATTERN,
     address_faults,
+    budget_faults,
     detail_faults,
     market_faults,
     market_stream_faults,
@@ -184,6 +186,15 @@ class CollectorConfig(Table):
             minimum=1,
         ),
     )
+    latency_budget: float = attrs.field(
+        default=0.0,
+        metadata=_says(
+            "Seconds that a message of a busy line may wait to be read with others.",
+            minimum=0,
+            maximum=1,
+            anyOf=[{"const": 0}, {"minimum": LEAST_LATENCY_BUDGET}],
+        ),
+    )
 
     @property
     def rules(self) -> MarketRules:
@@ -208,6 +219,7 @@ class CollectorConfig(Table):
         if not symbols and not market_specs and {"symbols", "market_streams"} <= good.keys():
             yield ConfigError("symbols", "is empty: name symbols, or market_streams")
         yield from symbol_faults(symbols)
+        yield from budget_faults(good.get("latency_budget", 0.0))
         if "exchange" in good and "market" in good:
             key = good["exchange"], good["market"]
             yield from market_faults(*key)

@@ -16,6 +16,7 @@ a new message inside a fragmented one                 1002
 from __future__ import annotations
 
 import re
+from struct import Struct
 
 __all__ = ["FrameWalker", "ResponseHead"]
 
@@ -24,6 +25,12 @@ _BINARY = 0x82
 _CLOSE = 0x88
 _PING = 0x89
 _PONG = 0x8A
+
+_SHORT_MAX = 0xFFFF
+"""Bytes of a frame whose length takes two bytes at most."""
+
+_HEADER = Struct(">HH").unpack_from
+"""Two bytes of header, and the length that may follow."""
 
 _MAX_FRAGMENTS = 1 << 16
 """Fragments of one message; empty ones cost no memory, but would go on for ever."""
@@ -129,33 +136,32 @@ class FrameWalker:
         return messages, bytes(onward)
 
     def _whole_frames(self, data: bytes, at: int, messages: list[bytes]) -> int:
-        """The hot loop: whole, unfragmented, lawful data frames. Stops before any other."""
-        limit = self.max_message_bytes
-        append = messages.append
-        end = len(data)
-        while end - at >= 2:
-            first = data[at]
-            size = data[at + 1]
-            if size < 126:
+        """The hot loop: whole, unfragmented, lawful data frames of one kind. Stops before any
+        other, and leaves those to be looked at one by one that may be too long as it is."""
+        kind = data[at]
+        if kind not in (_TEXT, _BINARY) or self.max_message_bytes < _SHORT_MAX:
+            return at
+        known, begin, end = len(messages), at, len(data)
+        short, long = kind << 8, kind << 8 | 126
+        append, header, last = messages.append, _HEADER, end - 4
+        stop = at
+        while stop <= last:
+            at = stop
+            lead, size = header(data, at)
+            start = at + 4
+            if lead != long or size < 126:
+                size = lead - short
+                if not 0 <= size < 126:
+                    break
                 start = at + 2
-            elif size == 126 and end - at >= 4:
-                size = data[at + 2] << 8 | data[at + 3]
-                start = at + 4
-                if size < 126:
-                    break
-            else:
-                break
-            at_next = start + size
-            if at_next > end or size > limit:
-                break
-            payload = data[start:at_next]
-            if first == _TEXT:
-                if not payload.isascii() and not _is_utf8(payload):
-                    break
-            elif first != _BINARY:
-                break
-            append(payload)
-            at = at_next
+            stop = start + size
+            append(data[start:stop])
+        if stop > end:
+            messages.pop()  # the read ends within it
+        else:
+            at = stop
+        if kind == _TEXT and not b"".join(messages[known:]).isascii():
+            return _cut_at_broken_text(messages, known, begin, at)
         return at
 
     def _other_frame(self, data: bytes, at: int, messages: list[bytes], onward: bytearray) -> int:
@@ -258,6 +264,19 @@ def _payload_length(data: bytes, at: int) -> tuple[int, int] | None:
     size = int.from_bytes(data[at + 2 : start], "big")
     least = 126 if short == 126 else 1 << 16
     return (size if least <= size < 1 << 63 else -1), start
+
+
+def _cut_at_broken_text(messages: list[bytes], known: int, begin: int, end: int) -> int:
+    """Of the texts after the first `known`, whose frames are the bytes from `begin` to `end`, keep
+    those before the first that is not UTF-8; the place of its frame, or else the end."""
+    at = begin
+    for index in range(known, len(messages)):
+        message = messages[index]
+        if not message.isascii() and not _is_utf8(message):
+            del messages[index:]
+            return at
+        at += len(message) + (2 if len(message) < 126 else 4)
+    return end
 
 
 def _is_utf8(payload: bytes) -> bool:

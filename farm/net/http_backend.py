@@ -11,12 +11,13 @@ import math
 import ssl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import httpcore2
 import trio
 
 from farm.net.dial import OpenStream
+from farm.net.reading import is_readable
 from farm.net.tls import start_tls
 
 __all__ = ["HttpBackend"]
@@ -75,22 +76,7 @@ class _HttpStream(httpcore2.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         """``is_readable``: of a connection that is kept, whether the server has ended it."""
-        return _is_readable(self._stream) if info == "is_readable" else None
-
-
-@runtime_checkable
-class _Readable(Protocol):
-    """A stream that is no socket, but can tell as well."""
-
-    def is_readable(self) -> bool: ...
-
-
-def _is_readable(stream: trio.abc.Stream) -> bool:
-    while isinstance(stream, trio.SSLStream):
-        stream = stream.transport_stream
-    if isinstance(stream, trio.SocketStream):
-        return stream.socket.is_readable()
-    return isinstance(stream, _Readable) and stream.is_readable()
+        return is_readable(self._stream) if info == "is_readable" else None
 
 
 @contextmanager

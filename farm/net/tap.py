@@ -9,8 +9,6 @@ message queue would stop its reader, and with it the pongs, as soon as it is ful
 from __future__ import annotations
 
 import math
-import os
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +17,8 @@ from typing import TypeAlias
 import trio
 
 from farm.net.frames import FrameWalker, ResponseHead
+from farm.net.pacing import LEAST_BUDGET, Pacing
+from farm.net.reading import reads_of
 
 __all__ = ["HandshakeBroken", "OnRead", "Tap", "WallClock", "close_now"]
 
@@ -27,9 +27,6 @@ OnRead: TypeAlias = Callable[[list[bytes], int], None]
 
 WallClock: TypeAlias = Callable[[], int]
 """Nanoseconds since the epoch, UTC."""
-
-READ_BYTES = 64 * 1024
-"""One read; beyond 128 KiB page faults cost 7 µs a read."""
 
 _MAX_ANSWER_BYTES = 256 * 1024
 """Of the answer to the opening handshake, the body of a refusal included."""
@@ -67,6 +64,7 @@ class Tap(trio.abc.Stream):
         on_read: OnRead,
         *,
         max_message_bytes: int,
+        latency_budget: float = 0.0,
         wall_clock: WallClock = time.time_ns,
     ) -> None:
         self.bytes_received = 0
@@ -84,15 +82,14 @@ class Tap(trio.abc.Stream):
         self._on_read = on_read
         self._wall_clock = wall_clock
         self._walker = FrameWalker(max_message_bytes)
+        self._pacing = Pacing(latency_budget) if latency_budget >= LEAST_BUDGET else None
         self._head: ResponseHead | None = ResponseHead()
         self._rest = b""  # frames that came in the segment of the handshake
         self._onward = b""  # bytes for trio-websocket
         self._receive_time = 0
         self._reading = False
         self._send_lock = trio.StrictFIFOLock()
-        self._socket = _readable_socket(transport)
-        self._buffer = bytearray(READ_BYTES)
-        self._view = memoryview(self._buffer)
+        self._read_transport = reads_of(transport)
 
     @property
     def upgraded(self) -> bool:
@@ -196,6 +193,8 @@ class Tap(trio.abc.Stream):
                 raise HandshakeBroken("the answer is too long", self._head.status)
             return
         messages, self._onward = self._walker.walk(data)
+        if self._pacing is not None:
+            self._pacing.note(len(messages), len(data), self.last_receive)
         if not messages:
             return
         self.messages_received += len(messages)
@@ -207,11 +206,10 @@ class Tap(trio.abc.Stream):
 
     async def _read(self) -> bytes:
         """One read of the transport, and the one real checkpoint of the line."""
+        if self._pacing is not None and not self._walker.closing:
+            await self._pacing.wait()
         try:
-            if self._socket is not None:
-                data = await self._read_socket(self._socket)
-            else:
-                data = bytes(await self._transport.receive_some(READ_BYTES))
+            data = bytes(await self._read_transport())
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             self._note_end(_explain(exc))
             raise
@@ -222,36 +220,10 @@ class Tap(trio.abc.Stream):
             self._note_end("the peer ended the stream without a close frame")
         return data
 
-    async def _read_socket(self, socket: trio.socket.SocketType) -> bytes:
-        """Wait, then read into the lasting buffer: 10 µs a wake cheaper than `SocketStream`.
-
-        The file descriptor is asked for anew each time: after a close its number may belong to
-        another connection, and a closed socket gives -1.
-        """
-        while True:
-            if socket.fileno() < 0:
-                raise trio.ClosedResourceError("this socket was already closed")
-            await trio.lowlevel.wait_readable(socket)
-            try:
-                size = os.readv(socket.fileno(), [self._buffer])
-            except BlockingIOError:
-                continue
-            except OSError as exc:
-                if socket.fileno() < 0:
-                    raise trio.ClosedResourceError("this socket was already closed") from None
-                raise trio.BrokenResourceError(f"socket connection broken: {exc}") from exc
-            return bytes(self._view[:size])
-
     def _note_end(self, text: str) -> None:
         self.fault = self.fault or text
         if self._head is not None:
             raise HandshakeBroken(text, self._head.status)
-
-
-def _readable_socket(transport: trio.abc.Stream) -> trio.socket.SocketType | None:
-    if sys.platform != "win32" and isinstance(transport, trio.SocketStream):
-        return transport.socket
-    return None
 
 
 def _explain(exc: BaseException) -> str:

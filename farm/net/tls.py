@@ -15,6 +15,7 @@ import trio
 
 from farm.errors import ConfigError, TlsFailed
 from farm.net.tap import close_now
+from farm.net.tls_stream import TlsStream
 
 __all__ = ["check_verifies", "create_ssl_context", "default_ssl_context", "start_tls"]
 
@@ -41,7 +42,7 @@ def check_verifies(context: ssl.SSLContext) -> None:
 
 async def start_tls(
     transport: trio.abc.Stream, context: ssl.SSLContext, hostname: str, *, timeout: float
-) -> trio.SSLStream[trio.abc.Stream]:
+) -> TlsStream:
     """Shake hands over `transport` within `timeout` seconds; `hostname` must match.
 
     Whatever goes wrong, cancellation included, closes the transport. Raises TlsFailed where the
@@ -67,11 +68,9 @@ async def start_tls(
     return stream
 
 
-def _wrap(
-    transport: trio.abc.Stream, context: ssl.SSLContext, hostname: str
-) -> trio.SSLStream[trio.abc.Stream]:
+def _wrap(transport: trio.abc.Stream, context: ssl.SSLContext, hostname: str) -> TlsStream:
     try:
-        return trio.SSLStream(transport, context, server_hostname=hostname, https_compatible=True)
+        return TlsStream(transport, context, hostname)
     except ValueError as exc:  # the ssl module's word for an impossible host name
         raise ConfigError("hostname", f"{hostname!r}: {exc}") from exc
 

@@ -40,7 +40,7 @@ _ABNORMAL = 1006  # RFC 6455: never sent, only reported where no close frame cam
 
 @attrs.define(frozen=True)
 class WebSocketOptions:
-    """Deadlines in seconds, and the longest message that is accepted."""
+    """Deadlines in seconds, the longest message that is accepted, and what may wait."""
 
     connect_timeout: float = 10.0
     """For name lookup and TCP together."""
@@ -50,6 +50,10 @@ class WebSocketOptions:
     """For the whole goodbye: our close frame, the peer's answer and its end of stream."""
     max_message_bytes: int = 16 * 2**20
     """A longer message ends the connection with code 1009."""
+    latency_budget: float = 0.0
+    """Seconds that a message may wait for others to be read with it, on a line so busy that two or
+    more are to be expected in that time; less than a millisecond is none (see
+    :mod:`farm.net.pacing`). Pings wait with them."""
 
 
 class WebSocket:
@@ -209,7 +213,11 @@ async def open_websocket(
         handshake_timeout=options.handshake_timeout,
     )
     tap = Tap(
-        transport, on_read, max_message_bytes=options.max_message_bytes, wall_clock=wall_clock
+        transport,
+        on_read,
+        max_message_bytes=options.max_message_bytes,
+        latency_budget=options.latency_budget,
+        wall_clock=wall_clock,
     )
     socket: WebSocket | None = None
     try:

@@ -20,6 +20,7 @@ from farm.exchanges.streams import REST_ROUTE
 from farm.net.budget import Budget
 from farm.net.rest import RestClient
 from farm.net.tls import create_ssl_context
+from farm.net.websocket import WebSocketOptions
 from farm.pipeline.environment import Environment
 from farm.pipeline.lane import Lane
 
@@ -93,6 +94,7 @@ class Venues:
             fetcher=await self._fetcher(collector) if rules.snapshot_path else None,
             wall_clock=environment.wall_clock,
             ssl_context=_ssl_context(endpoints.ca_file),
+            options=WebSocketOptions(latency_budget=collector.latency_budget),
             open_stream=environment.dial,
             on_rotate=on_rotate,
         )

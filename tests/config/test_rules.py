@@ -239,6 +239,13 @@ def test_market_streams_twice() -> None:
             "bybit/inverse has no book snapshots by REST",
         ),
         ({"poll_seconds": 5.0}, "poll_seconds", "binance/spot has nothing to poll"),
+        ({"latency_budget": -0.1}, "latency_budget", "-0.1 is too small: at least 0"),
+        (
+            {"latency_budget": 0.0005},
+            "latency_budget",
+            "0.0005 is too small: at least 0.001, or 0 for none",
+        ),
+        ({"latency_budget": 1.5}, "latency_budget", "1.5 is too large: at most 1"),
         ({"rotate_seconds": 0}, "rotate_seconds", "0.0 is too small: at least 1"),
         (
             {"rotate_seconds": 86_400},
@@ -265,8 +272,10 @@ def test_details_at_their_bounds() -> None:
         time_unit="microsecond",
         snapshot_levels=5000,
         rotate_seconds=1,
+        latency_budget=0.001,
     )
-    assert (made.lanes, made.rotate_seconds) == (4, 1.0)
+    assert (made.lanes, made.rotate_seconds, made.latency_budget) == (4, 1.0, 0.001)
+    assert CollectorConfig("binance", "spot", ["A"], latency_budget=1).latency_budget == 1.0
     assert CollectorConfig("binance", "usdm", ["A"], poll_seconds=1).poll_seconds == 1.0
     assert (
         CollectorConfig("bybit", "linear", ["A"], snapshot_levels=10_000).snapshot_levels == 10_000

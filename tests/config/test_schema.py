@@ -63,6 +63,7 @@ _KEYWORDS: dict[str, Callable[[Any, Any], bool]] = {
         dict, lambda parts, v: all(accepts(parts[k], item) for k, item in v.items() if k in parts)
     ),
     "allOf": lambda parts, v: all(accepts(part, v) for part in parts),
+    "anyOf": lambda parts, v: any(accepts(part, v) for part in parts),
 }
 
 
@@ -78,6 +79,7 @@ GOOD: list[dict[str, Any]] = [
     document(instruments={"check": False, "refresh_seconds": 0.5, "start_seconds": 0}),
     document(collectors=[collector(lanes=4, time_unit="microsecond", rotate_seconds=1)]),
     document(collectors=[collector(streams=["book"], snapshot_levels=5000)]),
+    *(document(collectors=[collector(latency_budget=value)]) for value in (0, 0.001, 1)),
     *(document(collectors=[collector(market=market)]) for market in ("usdm", "coinm")),
     *(
         document(collectors=[collector(exchange="bybit", market=market)])
@@ -130,6 +132,7 @@ BAD: list[dict[str, Any]] = [
     document(collectors=[collector(lanes=0)]),
     document(collectors=[collector(lanes=5)]),
     document(collectors=[collector(lanes=True)]),
+    *(document(collectors=[collector(latency_budget=value)]) for value in (-1, 0.0009, 2, "1")),
     document(collectors=[collector(time_unit="second")]),
     document(collectors=[collector(snapshot_levels=0)]),
     document(collectors=[collector(snapshot_levels=1.5)]),

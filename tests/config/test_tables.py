@@ -47,6 +47,7 @@ def test_everything_but_the_collectors_has_a_default() -> None:
     made = config.collectors[0]
     assert (made.market_streams, made.lanes, made.time_unit) == ((), 1, "millisecond")
     assert (made.snapshot_levels, made.poll_seconds, made.rotate_seconds) == (None, None, None)
+    assert made.latency_budget == 0.0
 
 
 def test_a_document_with_everything_in_it() -> None:
@@ -62,6 +63,7 @@ def test_a_document_with_everything_in_it() -> None:
         snapshot_levels = 500
         poll_seconds = 15
         rotate_seconds = 3600
+        latency_budget = 0.005
 
         [[collectors]]
         exchange = "binance"
@@ -79,6 +81,7 @@ def test_a_document_with_everything_in_it() -> None:
     assert first.market is Market.USDM
     assert (first.lanes, first.snapshot_levels) == (2, 500)
     assert (first.poll_seconds, first.rotate_seconds) == (15.0, 3600.0)
+    assert first.latency_budget == 0.005
     assert isinstance(first.poll_seconds, float)  # written as 15
     assert second.time_unit == "microsecond"
     assert config.instruments == InstrumentsConfig(True, 60.0, 0.0)

@@ -13,6 +13,7 @@ import trustme
 from trio.testing import MockClock
 
 from farm.net.tap import HandshakeBroken, Tap, close_now
+from farm.net.tls import start_tls
 from tests.net.peers import ANSWER, ScriptedStream, close_frame, frame, text
 
 PING = frame(0x89, b"ping")
@@ -218,13 +219,10 @@ async def tls_pair() -> Pair:
     client_context = ssl.create_default_context()
     authority.configure_trust(client_context)
     near, far = await tcp_pair()
-    client = trio.SSLStream(
-        near, client_context, server_hostname="farm.test", https_compatible=True
-    )
     server = trio.SSLStream(far, server_context, server_side=True, https_compatible=True)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(client.do_handshake)
         nursery.start_soon(server.do_handshake)
+        client = await start_tls(near, client_context, "farm.test", timeout=5)
     return client, server
 
 

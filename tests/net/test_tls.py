@@ -48,20 +48,21 @@ async def test_trusted_peer(version: ssl.TLSVersion, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("server_name", "trusting", "message"),
+    ("server_name", "trusting", "message", "alert"),
     [
-        ("other.test", True, "certificate refused: Hostname mismatch"),
-        ("farm.test", False, "certificate refused: unable to get local issuer"),
+        ("other.test", True, "certificate refused: Hostname mismatch", "BAD_CERTIFICATE"),
+        ("farm.test", False, "certificate refused: unable to get local issuer", "UNKNOWN_CA"),
     ],
 )
-async def test_untrusted_peer(server_name: str, trusting: bool, message: str) -> None:
+async def test_untrusted_peer(server_name: str, trusting: bool, message: str, alert: str) -> None:
     server, client = contexts(server_name)
     near, far = trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:
 
         async def serve() -> None:
-            with pytest.raises(trio.BrokenResourceError):
+            with pytest.raises(trio.BrokenResourceError) as told:
                 await serve_tls(far, server)
+            assert f"ALERT_{alert}" in str(told.value.__cause__)
 
         nursery.start_soon(serve)
         with pytest.raises(TlsFailed, match=message):
