@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
+from farm.actors.hub import Publisher
 from farm.actors.losses import lose_bundles
 from farm.actors.mailbox import Mailbox
 from farm.actors.supervisor import Health
@@ -41,7 +42,8 @@ class _InHand:
 class AggregatorActor:
     """Takes the bundles of a line's parsers, sets verdicts, and publishes them.
 
-    `publish` is called once for each bundle, last; its receivers discard serials they have seen.
+    `publish` is called once for each bundle, last; its receivers discard serials they have seen. A
+    :class:`~farm.actors.hub.Publisher` is awaited only for bundles that it does not take at once.
     `on_commands` has what the books ask for executed.
     """
 
@@ -61,6 +63,7 @@ class AggregatorActor:
         self._continuity = continuity
         self._inbox = inbox
         self._publish = publish
+        self._offer = publish.offer if isinstance(publish, Publisher) else None
         self._on_commands = on_commands
         self._last_serials: dict[str, int] = {}
         self._more_gaps: list[Gap] = []  # found here, and not published yet
@@ -69,22 +72,36 @@ class AggregatorActor:
     async def run(self, health: Health) -> None:
         """Aggregate until the mailbox ends."""
         health.ready()
-        serials = self._last_serials
         with self._inbox.reader(self.name) as inbox:
-            async for bundle in inbox:
-                connection = bundle.origin.connection
-                if bundle.serial > serials.get(connection, -1):
-                    await self._process(bundle)
-                    serials[connection] = bundle.serial
+            await inbox.serve(self._begin, self._finish)
 
-    async def _process(self, bundle: Bundle) -> None:
+    def _begin(self, bundle: Bundle) -> bool:
+        """Bring everything up to date, and publish if nobody has to be waited for."""
+        if bundle.serial <= self._last_serials.get(bundle.origin.connection, -1):
+            return True
         hand = self._take_in_hand(bundle)
-        if hand.done is None:
-            hand.done = self._bring_up_to_date(hand)
+        done = hand.done
+        if done is None:
+            done = hand.done = self._bring_up_to_date(hand)
         self._on_commands()
+        if self._offer is None or not self._offer(done):
+            return False
+        self._end(hand)
+        return True
+
+    async def _finish(self) -> None:
+        hand = self._in_hand
+        assert hand is not None
+        assert hand.done is not None
         await self._publish(hand.done)
+        self._end(hand)
+
+    def _end(self, hand: _InHand) -> None:
+        """It is published."""
         self._more_gaps = []
         self._in_hand = None
+        given = hand.given
+        self._last_serials[given.origin.connection] = given.serial
 
     def _take_in_hand(self, bundle: Bundle) -> _InHand:
         """The bundle merged and checked, which is done once, however often it is delivered."""

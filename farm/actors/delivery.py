@@ -11,7 +11,7 @@ from __future__ import annotations
 import traceback
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
@@ -74,6 +74,15 @@ class Delivery(ABC, Generic[T]):
         """The next item or loss; cancelled, nothing is taken."""
 
     @abstractmethod
+    def _may_park(self) -> bool:
+        """Whether nothing waits, so that who sends may take the reader's turns."""
+
+    @abstractmethod
+    async def _park(self, begin: Callable[[T], bool]) -> bool:
+        """Wait, items being given to `begin` as they come; False where the last of them is held
+        and its rest to be done. Cancelled, nothing is taken."""
+
+    @abstractmethod
     def _put_first(self, loss: T) -> None:
         """Deliver this loss before anything else."""
 
@@ -88,7 +97,8 @@ class Delivery(ABC, Generic[T]):
     def _let_go(self) -> T | None:
         """The item that is held; from here on it is not."""
         held, self._held = self._held, None
-        self._tracebacks = []
+        if self._tracebacks:
+            self._tracebacks = []
         return held
 
     def _crashed(self, actor: str, error: Exception) -> None:
@@ -107,7 +117,8 @@ class Delivery(ABC, Generic[T]):
 
 
 class Reader(Generic[T]):
-    """The reading end of a mailbox: ``async for item in reader``, or :meth:`next`."""
+    """The reading end of a mailbox: ``async for item in reader``, :meth:`next`, or :meth:`serve`
+    for who can be handed items directly."""
 
     def __init__(self, delivery: Delivery[T], actor: str) -> None:
         self._delivery = delivery
@@ -153,6 +164,30 @@ class Reader(Generic[T]):
         self.acknowledge()
         delivery._held = item = await delivery._take()  # noqa: SLF001
         return item
+
+    async def serve(
+        self, begin: Callable[[T], bool], finish: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Have every item processed, to the last. `begin` does what needs no waiting and says
+        whether that was all; where it was not `finish` does the rest, and then it is acknowledged.
+
+        `begin` may be called from any task, for it runs on the stack of who sends where that is
+        how the mailbox is made. What it raises is raised here all the same: a crash is a crash.
+        """
+        delivery = self._delivery
+        while True:
+            if self.redelivers or not delivery._may_park():  # noqa: SLF001
+                try:
+                    item = await self.next()
+                except trio.EndOfChannel:
+                    return
+                finished = begin(item)
+            else:
+                self._begun = True
+                self.acknowledge()
+                finished = await delivery._park(begin)  # noqa: SLF001
+            if not finished:
+                await finish()
 
     def acknowledge(self) -> None:
         """The last item is done with: a crash from here on does not bring it back."""

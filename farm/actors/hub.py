@@ -6,19 +6,22 @@ asked for such. A redelivered bundle goes to no reader twice.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
 import attrs
+import trio
 
 from farm.actors.mailbox import Mailbox
 from farm.batch import Batch
 from farm.bundle import Bundle, UnparsedFrame
 from farm.entities import BookUpdate, Event
+from farm.exchanges.decoded import Decoded
 from farm.monitor.feeds import FeedCounters
 from farm.types import Exchange, Market, Symbol
 
-__all__ = ["Filter", "Hub", "Outlet"]
+__all__ = ["Filter", "Hub", "Outlet", "Publisher"]
 
 
 @attrs.frozen
@@ -44,6 +47,8 @@ class Filter:
         return [part for part in parts if len(part)]
 
     def _part(self, batch: Batch[Any]) -> Batch[Any]:
+        if batch.kind is not BookUpdate and self._wants_all(batch.source):
+            return batch
         symbols, books, rows = self.symbols, self.books, batch.rows
         if symbols is not None:
             rows = [row for row in rows if row.symbol in symbols]
@@ -60,6 +65,15 @@ class Filter:
             nbytes=batch.nbytes * len(rows) // len(batch.rows),
         )
 
+    def _wants_all(self, source: object) -> bool:
+        """Whether that can be told, and is so, without making a row."""
+        symbols = self.symbols
+        if symbols is None:
+            return True
+        if not isinstance(source, Decoded) or not source.recipe.is_by_stream:
+            return False
+        return all(run.stream.symbol in symbols for run in source.runs)
+
 
 @attrs.define(eq=False)
 class Outlet:
@@ -69,14 +83,70 @@ class Outlet:
     seen: dict[str, int] = attrs.field(factory=dict)
 
 
+class Publisher(ABC):
+    """How bundles reach their readers: ``await publish(bundle)``, or ``publish.offer(bundle)``."""
+
+    @abstractmethod
+    async def __call__(self, bundle: Bundle) -> None:
+        """Publish, waiting for who has no room."""
+
+    @abstractmethod
+    def offer(self, bundle: Bundle) -> bool:
+        """Publish if nobody has to be waited for; whether it did. Where not, a call is to follow:
+        it goes on from there."""
+
+
+@attrs.define(eq=False)
+class _HubPublisher(Publisher):
+    """Hands bundles to everyone who has not seen them.
+
+    Stores come first, for they may have to be waited for: what is cancelled in that has been
+    published to nobody, and counted nowhere.
+    """
+
+    _outlets: list[Outlet]
+    _stores: list[tuple[Outlet, Mailbox[Bundle]]]
+
+    async def __call__(self, bundle: Bundle) -> None:
+        await trio.lowlevel.checkpoint()  # so that who has just opened the farm can subscribe
+        connection, serial = bundle.origin.connection, bundle.serial
+        for outlet, mailbox in self._stores:
+            if outlet.seen.get(connection, -1) < serial:
+                await mailbox.send(bundle)
+                outlet.seen[connection] = serial
+        self._deliver(bundle)
+
+    def offer(self, bundle: Bundle) -> bool:
+        connection, serial = bundle.origin.connection, bundle.serial
+        for outlet, mailbox in self._stores:
+            if outlet.seen.get(connection, -1) < serial:
+                if not mailbox.offer(bundle):
+                    return False
+                outlet.seen[connection] = serial
+        self._deliver(bundle)
+        return True
+
+    def _deliver(self, bundle: Bundle) -> None:
+        connection, serial = bundle.origin.connection, bundle.serial
+        for outlet in self._outlets:
+            seen = outlet.seen
+            if seen.get(connection, -1) < serial:
+                outlet.deliver(bundle)
+                seen[connection] = serial
+
+
 class Hub:
-    """Fans bundles out. `counters` count what is published, `keep` gets what was not parsed."""
+    """Fans bundles out. `counters` count what is published, `keep` gets what was not parsed.
+
+    ``publish`` is for whoever publishes, and ``stores`` are the mailboxes of stores.
+    """
 
     def __init__(self, counters: FeedCounters, keep: Callable[[list[UnparsedFrame]], None]) -> None:
         self._counters = counters
         self._keep = keep
         self._outlets: list[Outlet] = [Outlet(self._count)]
         self.stores: list[tuple[Outlet, Mailbox[Bundle]]] = []
+        self.publish: Publisher = _HubPublisher(self._outlets, self.stores)
 
     def subscribe(self, wanted: Filter, mailbox: Mailbox[Batch[Any]]) -> Outlet:
         """Have what `wanted` says put into `mailbox`, which must not block."""
@@ -100,22 +170,6 @@ class Hub:
     def unsubscribe(self, outlet: Outlet) -> None:
         """The reader is gone."""
         self._outlets.remove(outlet)
-
-    async def publish(self, bundle: Bundle) -> None:
-        """Hand a bundle to everyone who has not seen it.
-
-        Stores come first, for they may have to be waited for: what is cancelled in that has been
-        published to nobody, and counted nowhere.
-        """
-        connection, serial = bundle.origin.connection, bundle.serial
-        for outlet, mailbox in self.stores:
-            if outlet.seen.get(connection, -1) < serial:
-                await mailbox.send(bundle)
-                outlet.seen[connection] = serial
-        for outlet in self._outlets:
-            if outlet.seen.get(connection, -1) < serial:
-                outlet.deliver(bundle)
-                outlet.seen[connection] = serial
 
     def _count(self, bundle: Bundle) -> None:
         self._counters.count(bundle)

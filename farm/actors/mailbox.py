@@ -9,10 +9,14 @@ The pipeline owns both ends, so an actor that crashes and comes back finds its m
   the sender wait (only where nothing upstream can starve), ``drop_oldest`` makes room.
 * Nothing is dropped in silence. Dropped items are folded into a loss, an item made by `lose`, that
   the reader receives in their place; consecutive drops extend one loss.
+* With ``hand_off`` there is a short cut: where the reader waits and serves (:meth:`Reader.serve`),
+  its turn on the next item runs at once, on the stack of who puts it: see
+  :mod:`farm.actors.parking`. What is put from within that turn queues.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from enum import Enum
@@ -22,8 +26,13 @@ from typing import TypeVar
 import trio
 
 from farm.actors.delivery import Delivery, Quarantined, Reader, Weighty
+from farm.actors.parking import Parking
 
 __all__ = ["Mailbox", "Overflow", "Quarantined", "Reader", "Weighty"]
+
+SPREE = 0.002
+"""Seconds that a reader may go on without letting others run, while items wait; more where they
+took more themselves."""
 
 _CONTROL_ROOM = 10_000  # items that take no room: a few for each epoch of a connection
 
@@ -44,7 +53,8 @@ class Mailbox(Delivery[T]):
     `lose` folds an item that is lost into the loss before it, if there is one: (loss, item,
     quarantined) -> loss. `droppable` says which items may be dropped at all: control items may
     not, and take no room. Counters, in items: ``offered``, ``taken``, ``dropped``; at any time
-    ``offered == taken + dropped + len(mailbox)``. ``nbytes`` is what waits.
+    ``offered == taken + dropped + len(mailbox)``. ``nbytes`` is what waits. `hand_off`: a reader
+    that serves may have its turn taken by who sends.
     """
 
     def __init__(
@@ -57,6 +67,7 @@ class Mailbox(Delivery[T]):
         overflow: Overflow = Overflow.DROP_OLDEST,
         droppable: Callable[[T], bool] = lambda _item: True,
         on_quarantine: Callable[[Quarantined[T]], None] = lambda _kept: None,
+        hand_off: bool = False,
     ) -> None:
         super().__init__(name, lose, on_quarantine)
         self.nbytes = self.offered = self.taken = self.dropped = 0
@@ -70,8 +81,11 @@ class Mailbox(Delivery[T]):
         # (True), and control items among them (False).
         self._head: deque[tuple[T, bool]] = deque()
         self._growing: T | None = None  # the loss at the end of the head, still growing
-        self._room = trio.Event()
+        self._room: trio.Event | None = None  # who waits for room waits for this
         self._closed = False
+        self._goes_on_until = -math.inf
+        self._hand_off = hand_off
+        self._parking = Parking[T]()
 
     def __len__(self) -> int:
         """Items that wait."""
@@ -89,16 +103,30 @@ class Mailbox(Delivery[T]):
         """
         if self._closed:
             raise trio.ClosedResourceError
+        parking = self._parking
+        if parking.is_open:
+            self._hand_over(item)
+            return
         if self._full(item):
             if self._overflow is Overflow.BLOCK:
                 raise trio.WouldBlock
-            # What was handed to a parked reader waits still, but can't be taken back.
+            # What was handed to a reader that is woken waits still, but can't be taken back.
             while self._full(item) and self._receiver.statistics().current_buffer_used:
                 self._drop_oldest()
         self._sender.send_nowait(item)
         self._waiting += 1
         self.offered += 1
         self.nbytes += item.nbytes
+        if parking.in_turn:
+            parking.wake()
+
+    def offer(self, item: T) -> bool:
+        """As :meth:`put`, saying whether there was room for it."""
+        try:
+            self.put(item)
+        except trio.WouldBlock:
+            return False
+        return True
 
     async def send(self, item: T) -> None:
         """Put an item, with ``block`` waiting for room. Cancelled, it has put nothing.
@@ -106,15 +134,17 @@ class Mailbox(Delivery[T]):
         trio.ClosedResourceError after :meth:`close`, also where it waited before.
         """
         await trio.lowlevel.checkpoint()
-        while self._overflow is Overflow.BLOCK and self._full(item) and not self._closed:
+        while not self.offer(item):
+            if self._room is None:
+                self._room = trio.Event()
             await self._room.wait()
-        self.put(item)
 
     def close(self) -> None:
         """Nothing will follow; the reader gets what is left, then the end."""
         self._closed = True
         self._sender.close()
-        self._room.set()
+        self._make_room()
+        self._parking.wake()
 
     def drain(self) -> T | None:
         """Take all that waits, and what is held, folded into one loss; None where there is nothing.
@@ -159,10 +189,26 @@ class Mailbox(Delivery[T]):
     def _put_first(self, loss: T) -> None:
         self._head.appendleft((loss, True))
 
+    def _hand_over(self, item: T) -> None:
+        """The reader waits, and nothing else does: its turn comes at once."""
+        self.offered += 1
+        self.taken += 1
+        self._held = item
+        if self._parking.turn(item):
+            self._let_go()
+
+    def _may_park(self) -> bool:
+        return self._hand_off and not (self._waiting or self._head or self._closed)
+
+    async def _park(self, begin: Callable[[T], bool]) -> bool:
+        return await self._parking.park(begin)
+
     def _full(self, item: T) -> bool:
-        if not self._waiting or not self._droppable(item):
+        if not self._waiting:
             return False
-        return self._waiting >= self._max_items or self.nbytes + item.nbytes > self._max_bytes
+        if self._waiting < self._max_items and self.nbytes + item.nbytes <= self._max_bytes:
+            return False
+        return self._droppable(item)
 
     def _drop_oldest(self) -> None:
         """Move the oldest item to the head: folded into a loss, or as it is if it must stay."""
@@ -194,18 +240,19 @@ class Mailbox(Delivery[T]):
         """This item is in the channel no more: who waits for room may look again."""
         self._waiting -= 1
         self.nbytes -= item.nbytes
-        if self._overflow is Overflow.BLOCK:
-            self._make_room()
+        self._make_room()
         return item
 
     def _make_room(self) -> None:
-        self._room.set()
-        self._room = trio.Event()
+        room, self._room = self._room, None
+        if room is not None:
+            room.set()
 
     async def _take(self) -> T:
         """The next item or loss; cancelled, nothing is taken."""
+        if self._head or self._waiting:
+            await self._give_way()
         if self._head:
-            await trio.lowlevel.checkpoint()
             item, is_loss = self._head.popleft()
             if item is self._growing:
                 self._growing = None
@@ -213,7 +260,25 @@ class Mailbox(Delivery[T]):
             if is_loss and not self._head:
                 self._keep_oldest()
             return item
-        item = self._left(await self._receiver.receive())
+        try:
+            item = self._receiver.receive_nowait()
+        except trio.WouldBlock:
+            item = await self._receiver.receive()
+            self._goes_on_until = trio.current_time() + SPREE
+        self._left(item)
         self.taken += 1
         # A loss in the head by now is of items that came after this one: it may grow further.
         return item
+
+    async def _give_way(self) -> None:
+        """Let others run now and then: a reader may go on as long as they took the last time.
+
+        One item a turn of the scheduler would not do: in a flood fifty connections put fifty.
+        """
+        now = trio.current_time()
+        if now < self._goes_on_until:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return
+        await trio.lowlevel.checkpoint()
+        back = trio.current_time()
+        self._goes_on_until = back + max(SPREE, back - now)

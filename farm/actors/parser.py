@@ -41,13 +41,24 @@ class ParserActor:
     async def run(self, health: Health) -> None:
         """Parse until the mailbox ends."""
         health.ready()
-        handle, send, on_commands = self._session.handle, self._outbox.send, self._on_commands
         with self._inbox.reader(self.name) as inbox:
-            async for item in inbox:
-                bundle = handle(item)
-                on_commands()
-                if bundle is not None:
-                    self.sending = bundle
-                    await send(bundle)
-                    self.sending, self.last_sent = None, bundle
+            await inbox.serve(self._begin, self._finish)
         self._on_end()
+
+    def _begin(self, item: Input) -> bool:
+        """Parse an input, and send what it gave if there is room for that."""
+        bundle = self._session.handle(item)
+        self._on_commands()
+        if bundle is None:
+            return True
+        self.sending = bundle
+        if not self._outbox.offer(bundle):
+            return False
+        self.sending, self.last_sent = None, bundle
+        return True
+
+    async def _finish(self) -> None:
+        bundle = self.sending
+        assert bundle is not None
+        await self._outbox.send(bundle)
+        self.sending, self.last_sent = None, bundle

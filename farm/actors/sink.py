@@ -74,13 +74,23 @@ class SinkActor:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._write_when_due)
             with self._inbox.reader(self.name) as inbox:
-                async for bundle in inbox:
-                    self._take(bundle, inbox)
-                    inbox.acknowledge()  # the stores have it: a failing disk must not cost it
-                    while self._store is not None and self._store.bytes_pending > self._max_pending:
-                        await self._write_all()
+                await inbox.serve(partial(self._begin, inbox), self._finish)
             nursery.cancel_scope.cancel()
         await self._write_all()
+
+    def _begin(self, inbox: Reader[Bundle], bundle: Bundle) -> bool:
+        """Take a bundle in; whether there is room for more, so that nothing need be written now."""
+        self._take(bundle, inbox)
+        inbox.acknowledge()  # the stores have it: a failing disk must not cost it
+        return not self._is_full
+
+    @property
+    def _is_full(self) -> bool:
+        return self._store is not None and self._store.bytes_pending > self._max_pending
+
+    async def _finish(self) -> None:
+        while self._is_full:
+            await self._write_all()
 
     def _take(self, bundle: Bundle, inbox: Reader[Bundle]) -> None:
         """Take a bundle in. What crashes in the middle of it is left with the rest alone: what is

@@ -49,15 +49,21 @@ class Environment:
 
 @attrs.frozen
 class Settings:
-    """How a run is to behave, whatever its source: see :class:`~farm.config.FarmConfig`."""
+    """How a run is to behave, whatever its source: see :class:`~farm.config.FarmConfig`.
+
+    ``hand_off``: parser and aggregator take their turns on the stack of who sends to them; False
+    is for measuring what that is worth.
+    """
 
     numbers: NumberMode = NumberMode.FLOAT
     data: Path | None = None
     mailbox_bytes: int = 64 * 2**20
     supervision: SupervisionConfig = attrs.field(factory=SupervisionConfig)
     storage: StorageConfig = attrs.field(factory=StorageConfig)
+    hand_off: bool = True
 
     @classmethod
     def of(cls, config: FarmConfig) -> Settings:
         """The settings in a configuration."""
-        return cls(**{field.name: getattr(config, field.name) for field in attrs.fields(cls)})
+        shared = {field.name for field in attrs.fields(cls)} - {"hand_off"}
+        return cls(**{name: getattr(config, name) for name in shared})

@@ -204,5 +204,6 @@ def make_lane(
             origin=Origin(rules.exchange, rules.market, name, 0),
             microseconds=options.microseconds,
         ),
+        hand_off=settings.hand_off,
     )
     return Lane(name, session, inputs, commands, executed, settings.numbers)

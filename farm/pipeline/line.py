@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from farm.actors.aggregator import AggregatorActor
+from farm.actors.hub import Publisher
 from farm.actors.losses import lose_bundles
 from farm.actors.mailbox import Mailbox, Overflow
 from farm.actors.supervisor import Child, Lifecycle, LifecycleEvent
@@ -223,23 +224,13 @@ class Line:
     # ------------------------------------------------------------------------------------- actors
     def aggregator(self, publish: Callable[[Bundle], Awaitable[None]]) -> AggregatorActor:
         """The stage behind the parsers."""
-
-        async def publish_held(bundle: Bundle) -> None:
-            self.in_hand = bundle
-            try:
-                await publish(bundle)
-            except Exception:
-                self.in_hand = None  # it comes again, or is quarantined
-                raise
-            self.in_hand = None
-
         return AggregatorActor(
             f"{self.name} aggregator",
             self.keeper,
             self.merger,
             self.continuity,
             self.bundles,
-            publish_held,
+            _HeldPublisher(self, publish),
             self.pass_commands,
         )
 
@@ -276,6 +267,35 @@ class Line:
                     book.ended()
 
 
+@attrs.define(eq=False)
+class _HeldPublisher(Publisher):
+    """Publishes for a line, which has `in_hand` what is not published yet."""
+
+    _line: Line
+    _publish: Callable[[Bundle], Awaitable[None]]
+    _offer: Callable[[Bundle], bool] | None = attrs.field(init=False)
+
+    @_offer.default
+    def _find_offer(self) -> Callable[[Bundle], bool] | None:
+        return self._publish.offer if isinstance(self._publish, Publisher) else None
+
+    async def __call__(self, bundle: Bundle) -> None:
+        self._line.in_hand = bundle
+        try:
+            await self._publish(bundle)
+        except Exception:
+            self._line.in_hand = None  # it comes again, or is quarantined
+            raise
+        self._line.in_hand = None
+
+    def offer(self, bundle: Bundle) -> bool:
+        self._line.in_hand = None
+        if self._offer is not None and self._offer(bundle):
+            return True
+        self._line.in_hand = bundle
+        return False
+
+
 _BEST_LAST = ("failed", "idle", "down", "requested", "acknowledged", "live")
 
 
@@ -307,6 +327,7 @@ def make_line(
             max_bytes=settings.mailbox_bytes,
             overflow=Overflow.BLOCK,  # what waits is the parser, and frames queue before it
             on_quarantine=quarantine.add,
+            hand_off=settings.hand_off,
         ),
         quarantine=quarantine,
     )

@@ -231,8 +231,8 @@ class Pipeline:
         self._drained = True
         for subscriber in self._subscribers.values():
             subscriber.close()
-        for _, store in self.hub.stores:
-            store.close()
+        assert self._sink_box is not None
+        self._sink_box.close()
 
     def _open_stores(self, stack: AsyncExitStack) -> SinkActor:
         settings = self.settings
@@ -254,8 +254,10 @@ class Pipeline:
             max_bytes=settings.mailbox_bytes,
             overflow=self._overflow,
             on_quarantine=self.quarantine.add,
+            hand_off=settings.hand_off,
         )
-        self.hub.store(mailbox)
+        if directory is not None:
+            self.hub.store(mailbox)
         self._sink_box = mailbox
         return SinkActor(
             self.store,

@@ -96,19 +96,26 @@ class Inputs:
         return self
 
 
-def input_box() -> Mailbox[Input]:
+def input_box(hand_off: bool = True) -> Mailbox[Input]:
     return Mailbox(
-        "c connection>parser", lose=lose_inputs, droppable=is_droppable, max_bytes=10_000_000
+        "c connection>parser",
+        lose=lose_inputs,
+        droppable=is_droppable,
+        max_bytes=10_000_000,
+        hand_off=hand_off,
     )
 
 
-def bundle_box(edge: str = "parser>aggregator", max_items: int = 100_000) -> Mailbox[Bundle]:
+def bundle_box(
+    edge: str = "parser>aggregator", max_items: int = 100_000, hand_off: bool = True
+) -> Mailbox[Bundle]:
     return Mailbox(
         edge,
         lose=lose_bundles(edge),
         max_bytes=10_000_000,
         max_items=max_items,
         overflow=Overflow.BLOCK,
+        hand_off=hand_off,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
@@ -229,11 +229,14 @@ def test_of_what_was_conflated_nothing_vanishes(cut: str) -> None:
 
 
 class Line:
-    """A line from its inputs to the disk: what its actors share, and what outlives them."""
+    """A line from its inputs to the disk: what its actors share, and what outlives them.
 
-    def __init__(self, directory: DataDirectory) -> None:
-        self.inputs: Mailbox[Input] = input_box()
-        self.bundles = bundle_box(max_items=2)
+    `fed`: the inputs come while it runs, so that turns are taken for who waits.
+    """
+
+    def __init__(self, directory: DataDirectory, fed: bool) -> None:
+        self.inputs: Mailbox[Input] = input_box(hand_off=fed)
+        self.bundles = bundle_box(max_items=2, hand_off=fed)
         self.stored = bundle_box("aggregator>sink", max_items=2)
         self.store = ParquetStore(directory)
         hub = Hub(FeedCounters(), lambda _frames: None)
@@ -275,8 +278,17 @@ class Line:
                 lambda: None,
             ),
         }
-        for item in trades(6).finish().items:
-            self.inputs.put(item)
+        self._unfed = deque(trades(6).finish().items)
+        if not fed:
+            while self._unfed:
+                self.inputs.put(self._unfed.popleft())
+            self.inputs.close()
+
+    async def feed(self) -> None:
+        """Put in what is not yet, bit by bit."""
+        while self._unfed:
+            await checkpoint()
+            self.inputs.put(self._unfed.popleft())
         self.inputs.close()
 
     async def live(self, supervisor: Supervisor, child: Child) -> None:
@@ -291,19 +303,21 @@ class Line:
         async with open_supervisor() as supervisor, trio.open_nursery() as nursery:
             for actor, _ in self.actors.values():
                 nursery.start_soon(self.live, supervisor, supervisor.add(actor))
+            nursery.start_soon(self.feed)
             child = supervisor.children[cut]
             with moment.calls(partial(child.ask_to_stop, 0.0)):
                 await child.wait()
 
 
+@pytest.mark.parametrize("fed", [False, True])
 @pytest.mark.parametrize("cut", ["parser", "aggregator", "sink"])
 def test_whichever_actor_of_a_line_is_stopped_the_next_one_goes_on(
-    cut: str, tmp_path: Path
+    cut: str, fed: bool, tmp_path: Path
 ) -> None:
     async def trial(moment: Moment) -> None:
         path = tmp_path / f"{moment.step}"
         with open_data_directory(path, NumberMode.FLOAT) as directory:
-            await Line(directory).run(moment, cut)
+            await Line(directory, fed).run(moment, cut)
         found = [int(row.id) for batch in read_batches(path, Trade) for row in batch]
         assert sorted(found) == list(range(18))
         assert list(read_batches(path, Gap)) == []
@@ -312,11 +326,12 @@ def test_whichever_actor_of_a_line_is_stopped_the_next_one_goes_on(
     at_every_moment(trial, most=runs(20))
 
 
-def test_a_line_cancelled_as_a_whole_goes_on_as_a_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fed", [False, True])
+def test_a_line_cancelled_as_a_whole_goes_on_as_a_whole(fed: bool, tmp_path: Path) -> None:
     async def trial(moment: Moment) -> None:
         path = tmp_path / f"{moment.step}"
         with open_data_directory(path, NumberMode.FLOAT) as directory:
-            line = Line(directory)
+            line = Line(directory, fed)
             ended: set[str] = set()
 
             async def live(supervisor: Supervisor, name: str) -> None:
@@ -330,6 +345,7 @@ def test_a_line_cancelled_as_a_whole_goes_on_as_a_whole(tmp_path: Path) -> None:
                 async with trio.open_nursery() as nursery:
                     for name in line.actors.keys() - ended:
                         nursery.start_soon(live, supervisor, name)
+                    nursery.start_soon(line.feed)
 
             with moment.cancels() as scope:
                 await go_on()

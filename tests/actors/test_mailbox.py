@@ -41,6 +41,7 @@ def mailbox(
     on_quarantine: Callable[[Quarantined[Item]], None] = lambda _kept: None,
     max_items: int = 1000,
     max_bytes: int = 1_000_000,
+    hand_off: bool = False,
 ) -> Mailbox[Item]:
     return Mailbox(
         "a>b",
@@ -50,6 +51,7 @@ def mailbox(
         overflow=overflow,
         droppable=lambda item: not item.control,
         on_quarantine=on_quarantine,
+        hand_off=hand_off,
     )
 
 

@@ -97,7 +97,7 @@ def stuck(line: Line) -> None:
 
 def break_core(lane: Lane) -> None:
     """From now on its core crashes on every frame."""
-    lane.session._routes = None  # type: ignore[assignment]
+    lane.session._reads = None  # type: ignore[assignment]
 
 
 def break_keeper(line: Line) -> None:
