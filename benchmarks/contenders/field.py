@@ -7,12 +7,10 @@ import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
-from typing import Any
 
 import attrs
 
 from benchmarks.contenders.race import Contender
-from farm.config import CollectorConfig
 
 __all__ = ["FARM", "FARM_2_MS", "PICOWS", "all_contenders"]
 
@@ -29,20 +27,13 @@ def all_contenders() -> list[Contender]:
     return [
         Contender(FARM, "farm_trades", quick=True),
         Contender("farm, columns", "farm_trades", {"columns": True}),
-        _farm_with(FARM_2_MS, {BUDGET: 0.002}),
+        Contender("farm, each stage woken", "farm_trades", {"woken": True}),
+        Contender(FARM_2_MS, "farm_trades", {"collector": {BUDGET: 0.002}}, quick=True),
         *_cryptofeeds(),
         _needing("ccxt", "peers", Contender("ccxt.pro", "ccxt_trades", share=0.2, lossy=True)),
         _by_hand("websockets + orjson by hand", "websockets_orjson", "websockets", "orjson"),
         attrs.evolve(_by_hand(PICOWS, "picows_msgspec", "picows"), quick=True),
     ]
-
-
-def _farm_with(name: str, collector: dict[str, Any]) -> Contender:
-    """farm with more of a collector's configuration, where this farm has such settings."""
-    known = attrs.fields_dict(CollectorConfig)
-    unknown = [setting for setting in collector if setting not in known]
-    absent = f"this farm has no setting {unknown[0]}" if unknown else None
-    return Contender(name, "farm_trades", {"collector": collector}, quick=True, absent=absent)
 
 
 def _by_hand(name: str, module: str, *packages: str) -> Contender:
