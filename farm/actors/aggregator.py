@@ -63,7 +63,6 @@ class AggregatorActor:
         self._continuity = continuity
         self._inbox = inbox
         self._publish = publish
-        self._offer = publish.offer if isinstance(publish, Publisher) else None
         self._on_commands = on_commands
         self._last_serials: dict[str, int] = {}
         self._more_gaps: list[Gap] = []  # found here, and not published yet
@@ -84,7 +83,8 @@ class AggregatorActor:
         if done is None:
             done = hand.done = self._bring_up_to_date(hand)
         self._on_commands()
-        if self._offer is None or not self._offer(done):
+        publish = self._publish
+        if not (isinstance(publish, Publisher) and publish.offer(done)):
             return False
         self._end(hand)
         return True
