@@ -11,6 +11,15 @@ from benchmarks.table import number, setting
 __all__ = ["HEADLINES", "MOST", "chart"]
 
 HEADLINES = {
+    "parse": (
+        "binance trade",
+        "usdm aggregate trade",
+        "bybit trades, 5 a message",
+        "usdm diff, 40 levels",
+        "binance diffs, the book kept",
+    ),
+    "end_to_end": ("flood, 1 connection", "flood, 50 connections", "3,000/s, 1 connection"),
+    "channels": (),
     "books": (
         "change, 1,000 levels",
         "diff and best 20, 1,000 levels",

@@ -9,7 +9,7 @@ counted or kept when it is left.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import compress, repeat
 from operator import is_
 from typing import TypeAlias, cast
@@ -51,20 +51,38 @@ class Reads:
     def take(self, item: Frames, harvest: Harvest) -> list[Single] | None:
         """Decode a read into `harvest`: frames that are left to other parsers, None for all."""
         find, frames = self._routes.get, item.frames
-        only = find(_common_head(frames)) if frames else None
-        if only is not None:
-            routes: list[Route | None] = [only] * len(frames)
-            counts: Mapping[Route | None, int] = {only: len(frames)}
-        else:
-            routes = [find(raw.partition(b",")[0]) for raw in frames]
-            counts = Counter(routes)
+        if not frames:
+            return []
+        only = find(_common_head(frames))
+        if only is not None and only.bound is not None:
+            return [] if self._take_one_stream(item, only, only.bound, harvest) else None
+        return self._take_mixed(item, [find(raw.partition(b",")[0]) for raw in frames], harvest)
+
+    def _take_one_stream(self, item: Frames, route: Route, bound: Bound, harvest: Harvest) -> bool:
+        if not route.live:
+            return False
+        frames, first, time = item.frames, item.first_ordinal, item.time
+        count = len(frames)
+        decoded = _decoded(bound, frames, route.stream, range(first, first + count), time)
+        if decoded is None:
+            return False
+        if decoded.wires:
+            harvest.decoded.append((route.slot, decoded))
+        _count(route, count, time)
+        return True
+
+    def _take_mixed(
+        self, item: Frames, routes: Sequence[Route | None], harvest: Harvest
+    ) -> list[Single] | None:
+        frames, first, time = item.frames, item.first_ordinal, item.time
+        counts = Counter(routes)
         bounds: dict[Bound | None, None] = {}  # in the order in which they come
         for route in counts:
             if route is None or not route.live:
                 return None
             bounds[route.bound] = None
-        known = cast("list[Route]", routes)
-        ordinals = range(item.first_ordinal, item.first_ordinal + len(frames))
+        known = cast("Sequence[Route]", routes)
+        ordinals = range(first, first + len(frames))
         groups: _Groups
         if len(bounds) == 1:
             groups = [(next(iter(bounds)), frames, known, ordinals)]
@@ -76,22 +94,25 @@ class Reads:
             if bound is None:
                 singles += zip(texts, ways, places, strict=True)
                 continue
-            streams = ways[0].stream if only is not None else [way.stream for way in ways]
-            decoded = _decoded(bound, texts, streams, places, item.time)
+            decoded = _decoded(bound, texts, [way.stream for way in ways], places, time)
             if decoded is None:
                 return None
             if decoded.wires:
                 found.append((ways[0].slot, decoded))
         for route, count in counts.items():
-            assert route is not None
-            if route.bound is not None:
-                route.status.frames += count
-                route.status.last_time = item.time
+            if route is not None and route.bound is not None:
+                _count(route, count, time)
         harvest.decoded += found
         return singles
 
     def _head(self, stream: Stream) -> bytes:
         return self._start + stream.name.encode() + b'"'
+
+
+def _count(route: Route, frames: int, time: Nanoseconds) -> None:
+    status = route.status
+    status.frames += frames
+    status.last_time = time
 
 
 def _common_head(frames: Sequence[bytes]) -> bytes:

@@ -52,7 +52,7 @@ class Recipe:
     ``fields`` are those that are not the class's defaults, without receive time, ordinal and row.
     ``shape`` says where they are. ``number`` is the expression of an id that steps by one, where
     there is one. ``is_plain`` says of a whole read (wires, tops) that `look` need not be called
-    for any of it.
+    for any of it. ``is_by_stream``: the stream tells the symbol of an event, and so its feed.
     """
 
     kind: type[Any]
@@ -65,10 +65,10 @@ class Recipe:
     values_of: Mapping[str, Callable[..., list[Any]] | None] = attrs.field(init=False)
     numbers_of: Callable[..., list[int]] | None = attrs.field(init=False)
     exchange_times_of: Callable[..., list[Any]] | None = attrs.field(init=False)
+    is_by_stream: bool = attrs.field(init=False)
 
-    @property
-    def is_by_stream(self) -> bool:
-        """Whether the stream tells the symbol, and so the feed, of an event."""
+    @is_by_stream.default
+    def _is_by_stream(self) -> bool:
         return self.fields["symbol"].of_stream
 
     @make_rows.default

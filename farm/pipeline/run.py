@@ -20,6 +20,7 @@ from farm.actors.mailbox import Mailbox, Overflow
 from farm.actors.sink import SinkActor
 from farm.actors.supervisor import Child, LifecycleEvent, LifecycleEvents, LifecycleLog, Supervisor
 from farm.batch import Batch
+from farm.bundle import Bundle
 from farm.config import FarmConfig
 from farm.entities import Gap
 from farm.errors import StorageFailed
@@ -80,6 +81,15 @@ class Pipeline:
         self.sources: Sources | None = None
         self._source_scope: trio.CancelScope = trio.CancelScope()
         self._log = LifecycleLog()
+        edge = "aggregator>sink"
+        self._sink_box: Mailbox[Bundle] = Mailbox(
+            edge,
+            lose=lose_bundles(edge),
+            max_bytes=settings.mailbox_bytes,
+            overflow=self._overflow,
+            on_quarantine=lambda kept: self.quarantine.add(kept),
+            hand_off=settings.hand_off,
+        )
 
     # ------------------------------------------------------------------------------ life and death
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -231,7 +241,6 @@ class Pipeline:
         self._drained = True
         for subscriber in self._subscribers.values():
             subscriber.close()
-        assert self._sink_box is not None
         self._sink_box.close()
 
     def _open_stores(self, stack: AsyncExitStack) -> SinkActor:
@@ -247,22 +256,12 @@ class Pipeline:
             )
         self.unparsed = UnparsedStore(directory)
         self.quarantine = QuarantineStore(directory)
-        edge = "aggregator>sink"
-        mailbox = Mailbox(
-            edge,
-            lose=lose_bundles(edge),
-            max_bytes=settings.mailbox_bytes,
-            overflow=self._overflow,
-            on_quarantine=self.quarantine.add,
-            hand_off=settings.hand_off,
-        )
         if directory is not None:
-            self.hub.store(mailbox)
-        self._sink_box = mailbox
+            self.hub.store(self._sink_box)
         return SinkActor(
             self.store,
             self.unparsed,
-            mailbox,
+            self._sink_box,
             quarantine=self.quarantine,
             run_sync=self.environment.run_sync,
             on_loss=self._count_loss,
