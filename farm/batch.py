@@ -18,7 +18,15 @@ import numpy as np
 import pyarrow as pa
 
 from farm.arrow import columns_to_table, table_to_columns
-from farm.columns import Column, ColumnType, column_types, concat_columns, from_column, to_column
+from farm.columns import (
+    Column,
+    ColumnType,
+    column_types,
+    columns_by_name,
+    concat_columns,
+    from_column,
+    to_column,
+)
 from farm.entities import EVENT_KINDS, Event, data_type_of
 from farm.types import DataType, Exchange, Market, NumberMode
 
@@ -166,7 +174,7 @@ class Batch(Generic[E]):
     @property
     def column_names(self) -> tuple[str, ...]:
         """Names of all columns."""
-        return (*(column.name for column in column_types(self.kind)), "connection", "epoch")
+        return (*columns_by_name(self.kind), "connection", "epoch")
 
     def __len__(self) -> int:
         return sum(count for _, count in self.origins)
@@ -260,13 +268,11 @@ class Batch(Generic[E]):
     def _make_column(self, name: str) -> Column:
         if name in ("connection", "epoch"):
             return self._origin_column(name)
+        column = columns_by_name(self.kind)[name]
         source = self.source
-        for column in column_types(self.kind):
-            if column.name == name:
-                if source is not None:
-                    return source.make_column(column)
-                return to_column(column, list(map(attrgetter(name), self.rows)), self.numbers)
-        raise KeyError(name)
+        if source is not None:
+            return source.make_column(column)
+        return to_column(column, list(map(attrgetter(name), self.rows)), self.numbers)
 
     def _origin_column(self, name: str) -> Column:
         values = [getattr(origin, name) for origin, _ in self.origins]

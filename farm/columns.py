@@ -42,6 +42,7 @@ __all__ = [
     "ColumnType",
     "LevelColumn",
     "column_types",
+    "columns_by_name",
     "concat_columns",
     "from_column",
     "repeated",
@@ -117,6 +118,7 @@ Column: TypeAlias = Array | LevelColumn
 
 
 _column_types: dict[type[Any], tuple[ColumnType, ...]] = {}
+_by_name: dict[type[Any], dict[str, ColumnType]] = {}
 
 
 def column_types(kind: type[Any]) -> tuple[ColumnType, ...]:
@@ -131,6 +133,14 @@ def column_types(kind: type[Any]) -> tuple[ColumnType, ...]:
             for f in attrs.fields(kind)
         )
         _column_types[kind] = known
+    return known
+
+
+def columns_by_name(kind: type[Any]) -> dict[str, ColumnType]:
+    """The same by their names."""
+    known = _by_name.get(kind)
+    if known is None:
+        known = _by_name[kind] = {column.name: column for column in column_types(kind)}
     return known
 
 
@@ -160,13 +170,11 @@ def _objects(values: Sequence[Any]) -> Array:
 def _numbers(values: Sequence[Any], mode: NumberMode) -> Array:
     if mode is not NumberMode.FLOAT:
         return _objects(values)
-    absent = values.count(None)
-    if absent == len(values):
-        return np.full(absent, np.nan)
-    if absent:
-        return np.array(values, np.float64)
     column = np.empty(len(values), np.float64)
-    struct.pack_into(f"{len(values)}d", column.data, 0, *values)  # three times as fast
+    try:
+        struct.pack_into(f"{len(values)}d", column.data, 0, *values)  # three times as fast
+    except struct.error:  # None among them
+        return np.array(values, np.float64)
     return column
 
 

@@ -115,15 +115,15 @@ class Decoded:
             self.wires, self.tops, self.each_stream, self.ordinals, places, self.time, self.unit
         )
 
-    def last_row(self, run: Run) -> Any:
-        """The last event of a stream, made for this call."""
-        at = run.last
-        place = 0 if self.places is None else self.places[at]
+    def last_row(self) -> Any:
+        """The last event, made for this call."""
+        stream = self.streams if isinstance(self.streams, Stream) else self.streams[-1]
+        place = 0 if self.places is None else self.places[-1]
         (row,) = self.recipe.make_rows(
-            (self.wires[at],),
-            (self.tops[at],),
-            (run.stream,),
-            (self.ordinals[at],),
+            (self.wires[-1],),
+            (self.tops[-1],),
+            (stream,),
+            (self.ordinals[-1],),
             (place,),
             self.time,
             self.unit,
@@ -148,7 +148,7 @@ class Decoded:
         field = self.recipe.fields.get(column.name)
         if field is None or self._is_same_in_all(field, column.name):
             if self._sample is None:
-                self._sample = self.last_row(self.runs[-1])
+                self._sample = self.last_row()
             return repeated(column, getattr(self._sample, column.name), count)
         values = self.values(column.name)
         if field.finish is not None:
