@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import repeat
-from operator import itemgetter
 from typing import Any
 
 import attrs
@@ -26,13 +25,12 @@ __all__ = ["Decoded", "Run"]
 
 @attrs.define(eq=False)
 class Run:
-    """The events of one stream in a :class:`Decoded`: how many, and of the last its place and its
-    exchange time."""
+    """The events of one stream in a :class:`Decoded`: how many, and when the last was."""
 
     stream: Stream
     count: int
-    last: int
     exchange_time: Nanoseconds | None
+    receive_time: Nanoseconds
 
 
 class Decoded:
@@ -90,7 +88,7 @@ class Decoded:
 
     @property
     def runs(self) -> list[Run]:
-        """Its streams, in the order in which they were last heard."""
+        """Its streams, in the order in which they came."""
         if self._runs is None:
             self._runs = self._find_runs()
         return self._runs
@@ -162,15 +160,15 @@ class Decoded:
 
     def _find_runs(self) -> list[Run]:
         wires, tops, times_of = self.wires, self.tops, self.recipe.exchange_times_of
-        if isinstance(self.streams, Stream):
-            last = len(wires) - 1
-            times = times_of((wires[last],), (tops[last],), (), self.unit) if times_of else (None,)
-            return [Run(self.streams, last + 1, last, times[0])]
+        time, streams = self.time, self.streams
+        if isinstance(streams, Stream):
+            times = times_of(wires[-1:], tops[-1:], (), self.unit) if times_of else (None,)
+            return [Run(streams, len(wires), times[0], time)]
         # By identity, for they are of one session, and comparing streams costs more than all this.
-        keys = list(map(id, self.streams))
+        keys = list(map(id, streams))
         counts, ends = Counter(keys), dict(zip(keys, range(len(keys)), strict=True))
         every = times_of(wires, tops, (), self.unit) if times_of else None
         return [
-            Run(self.streams[at], counts[key], at, None if every is None else every[at])
-            for key, at in sorted(ends.items(), key=itemgetter(1))
+            Run(streams[at], counts[key], None if every is None else every[at], time)
+            for key, at in ends.items()
         ]

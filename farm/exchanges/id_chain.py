@@ -12,7 +12,7 @@ from farm.exchanges.outages import stream_gap
 from farm.exchanges.streams import Proof, Scope, Stream
 from farm.types import Completeness, GapCause, GapUnit, Nanoseconds
 
-__all__ = ["ContinuityCounts", "IdChain", "Moment", "starts_over"]
+__all__ = ["ContinuityCounts", "IdChain", "starts_over"]
 
 _BY_IDS = (Proof.TRADE_IDS, Proof.AGG_IDS)
 _SETTLED_BY_IDS = (GapCause.DISCONNECT, GapCause.SILENCE)
@@ -57,20 +57,12 @@ class ContinuityCounts:
         return Completeness.COMPLETE
 
 
-@attrs.define
-class Moment:
-    """When an event was, as far as a chain must know it."""
-
-    exchange_time: Nanoseconds | None
-    receive_time: Nanoseconds
-
-
 class IdChain:
     """The ids of one feed.
 
     ``expected`` is the id that can only come next, or -1 where the next event needs a closer look:
     it is the first, or a gap waits for what it shows. Then ``next_id`` is what would adjoin.
-    ``latest`` is the last event in the chain, or its moment.
+    ``latest`` is the last event in the chain, or whatever else has its exchange and receive time.
 
     A lower id with a later time of the engine is neither late nor a repeat: the venue counts anew
     (test networks are reset every month). What lay between is unknown, and the chain begins again.

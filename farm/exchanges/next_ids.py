@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from farm.exchanges.decoded import Decoded
-from farm.exchanges.id_chain import IdChain, Moment
+from farm.exchanges.id_chain import IdChain
 from farm.exchanges.repeats import RecentIds
 from farm.types import Symbol
 
@@ -23,9 +23,9 @@ def take_next(source: Decoded, chains: Mapping[Symbol, IdChain]) -> bool:
     expected = _expected_of_one if len(source.runs) == 1 else _expected_of_many
     found = expected(source, numbers, chains)
     for run in source.runs if found else ():
-        chain = chains[run.stream.symbol]
-        chain.expected = found[run.stream.symbol]
-        chain.latest = Moment(run.exchange_time, source.time)
+        symbol = run.stream.symbol
+        chain = chains[symbol]
+        chain.expected, chain.latest = found[symbol], run
     return bool(found)
 
 

@@ -14,9 +14,11 @@ from farm.actors.mailbox import Mailbox
 from farm.batch import Batch, Origin
 from farm.bundle import Bundle, UnparsedFrame
 from farm.entities import Event, Gap, Quote, Trade
+from farm.exchanges.session import Frames, Opened
 from farm.monitor.feeds import FeedCounters
 from farm.types import Exchange, Market
-from tests.actors.lines import bundle_box, read_all
+from tests.actors.lines import bundle_box, read_all, session
+from tests.exchanges.feeding import binance_trade
 from tests.storage.events import NOON, ORIGIN, frame, quote, trade
 
 BYBIT = Origin(Exchange.BYBIT, Market.LINEAR, "d", 1)
@@ -212,3 +214,26 @@ async def test_publishing_cancelled_while_it_waits_is_made_good_by_the_next_try(
     await hub.publish(bundle(2, MIXED))
     assert (await stored.next()).serial == 2
     assert len(await reader.got()) == 2
+
+
+def decoded(*symbols: str) -> Bundle:
+    """Trades of these symbols in one read, of which no row was made yet."""
+    core = session("trade", symbols=("BTCUSDT", "ETHUSDT"))
+    core.handle(Opened(1, NOON, 0.0))
+    for ordinal, symbol in enumerate(("BTCUSDT", "ETHUSDT"), 1):  # brings them up
+        core.handle(Frames(1, NOON, ordinal, [binance_trade(ordinal, symbol)], 0))
+    frames = [binance_trade(number, symbol) for number, symbol in enumerate(symbols, 7)]
+    made = core.handle(Frames(1, NOON, 3, frames, 0))
+    assert made is not None
+    assert made.batches[0].source is not None
+    return made
+
+
+def test_a_filter_of_symbols_makes_no_row_of_what_is_wanted_whole() -> None:
+    read = decoded("BTCUSDT", "ETHUSDT", "BTCUSDT")
+    (whole,) = wanting(Trade, symbols=frozenset({"BTCUSDT", "ETHUSDT", "SOLUSDT"})).apply(read)
+    assert whole is read.batches[0]
+    assert whole.source is not None
+    (part,) = wanting(Trade, symbols=frozenset({"BTCUSDT"})).apply(read)
+    assert [row.id for row in part.rows] == ["7", "9"]
+    assert wanting(Trade, symbols=frozenset({"SOLUSDT"})).apply(read) == []

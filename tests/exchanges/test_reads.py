@@ -206,13 +206,14 @@ def test_what_was_decoded_knows_its_streams_and_their_last_times() -> None:
     assert bundle is not None
     decoded = bundle.batches[0].source
     assert isinstance(decoded, Decoded)
-    runs = [(run.stream.symbol, run.count, run.last) for run in decoded.runs]
-    assert runs == [("ETHUSDT", 1, 2), ("BTCUSDT", 3, 3)]
+    runs = {
+        run.stream.symbol: (run.count, run.exchange_time, run.receive_time) for run in decoded.runs
+    }
     rows = bundle.batches[0].rows
-    assert [run.exchange_time for run in decoded.runs] == [
-        rows[2].exchange_time,
-        rows[3].exchange_time,
-    ]
+    assert runs == {
+        "BTCUSDT": (3, rows[3].exchange_time, T0),
+        "ETHUSDT": (1, rows[2].exchange_time, T0),
+    }
     assert decoded.numbers == [int(row.id) for row in rows]
     assert [row.ordinal for row in rows] == [3, 4, 5, 6]
 

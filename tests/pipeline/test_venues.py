@@ -173,3 +173,11 @@ async def test_snapshots_are_asked_for_again_by_the_seed() -> None:
             fetcher = (await wiring_of(venues, collector())).fetcher
             pauses.append([fetcher._pause(feed, 3) for feed in ("a", "b", "a")])
     assert pauses[0] == pauses[1] != pauses[2]
+
+
+async def test_a_latency_budget_reaches_the_connections_of_its_collector() -> None:
+    async with AsyncExitStack() as stack:
+        venues = Venues(Environment(), stack)
+        assert (await wiring_of(venues, collector())).options.latency_budget == 0
+        patient = collector(latency_budget=0.002)
+        assert (await wiring_of(venues, patient)).options.latency_budget == 0.002
