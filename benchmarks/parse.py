@@ -18,9 +18,10 @@ import attrs
 import msgspec
 
 from benchmarks.console import command_line
+from benchmarks.cryptofeeds import cryptofeeds
 from benchmarks.parsing import by_farm
 from benchmarks.parsing.by_cattrs import by_orjson
-from benchmarks.parsing.by_cryptofeed import Worker, find_python, working
+from benchmarks.parsing.by_cryptofeed import Worker, working
 from benchmarks.parsing.by_hand import by_json
 from benchmarks.parsing.cases import CASES, KEPT_BOOKS, KeptBook, ParseCase
 from benchmarks.payloads import capture, frames_of, recorded_frames
@@ -253,8 +254,8 @@ def _snapshots(path: Path) -> Iterator[bytes]:
 
 def run(rounds: int, quick: bool) -> Report:
     """All cases; `quick` with few frames."""
-    found = find_python()
-    python, version = found if found is not None else (None, "")
+    found = cryptofeeds()
+    python, version = found[max(found)] if found else (None, "")  # the newest
     count = 400 if quick else 8_000
     cases = [measure_case(case, count, rounds, python) for case in CASES]
     cases += [

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from importlib.util import find_spec
 
 import attrs
 
 from benchmarks.contenders.race import Contender
+from benchmarks.cryptofeeds import cryptofeeds
 
 __all__ = ["FARM", "FARM_2_MS", "PICOWS", "all_contenders"]
 
@@ -19,7 +16,6 @@ FARM_2_MS = "farm, latency_budget 2 ms"
 PICOWS = "picows + msgspec by hand"
 
 BUDGET = "latency_budget"
-_VERSION = "from importlib.metadata import version; import cryptofeed; print(version('cryptofeed'))"
 
 
 def all_contenders() -> list[Contender]:
@@ -50,28 +46,16 @@ def _needing(package: str, extra: str, contender: Contender) -> Contender:
 
 
 def _cryptofeeds() -> list[Contender]:
-    """Version 2 and version 3, each by the first interpreter that has it: this one,
-    FARM_BENCH_PYTHON, and newer ones on the path."""
-    named = os.environ.get("FARM_BENCH_PYTHON")
-    others = [named] if named else ["python3.14", "python3.13", "python3.12"]
-    found: dict[str, str] = {}
-    for python in (sys.executable, *filter(None, map(shutil.which, others))):
-        if (version := _cryptofeed_of(python)) is not None:
-            found.setdefault(version.partition(".")[0], python)
+    found = cryptofeeds()
     missing = {
         "2": "cryptofeed 2 is not installed (extra peers)",
         "3": "no Python with cryptofeed 3 was found (set FARM_BENCH_PYTHON)",
     }
     return [
-        Contender(f"cryptofeed {major}", "cryptofeed_trades", kind="aggTrade", python=found[major])
+        Contender(
+            f"cryptofeed {major}", "cryptofeed_trades", kind="aggTrade", python=found[major][0]
+        )
         if major in found
         else Contender(f"cryptofeed {major}", "cryptofeed_trades", absent=missing[major])
         for major in ("2", "3")
     ]
-
-
-def _cryptofeed_of(python: str) -> str | None:
-    """The version of cryptofeed that an interpreter can import."""
-    command = [python, "-c", _VERSION]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Worker", "find_python", "working"]
+__all__ = ["Worker", "working"]
 
 WORKER = Path(__file__).with_name("cryptofeed_worker.py")
-_NEWER = ("python3.14", "python3.13")
-_PROBE = "import cryptofeed, importlib.metadata as m; print(m.version('cryptofeed'))"
-
-
-def find_python() -> tuple[str, str] | None:
-    """The interpreter to run cryptofeed in and its version: one with version 3, which needs Python
-    3.13 (named by FARM_BENCH_PYTHON, or on the path), else this one; None where there is none."""
-    named = os.environ.get("FARM_BENCH_PYTHON")
-    found = [shutil.which(name) for name in _NEWER]
-    for python in [named, *found, sys.executable]:
-        if python is None:
-            continue
-        told = subprocess.run([python, "-c", _PROBE], capture_output=True, text=True, check=False)
-        if told.returncode == 0:
-            return python, told.stdout.strip()
-    return None
 
 
 class Worker:

@@ -56,59 +56,47 @@ def events_of(
     ]
 
 
-def as_objects(exchange: Exchange, market: Market, kinds: frozenset[type[Any]]) -> Prepare:
-    """Every event as an object."""
+def taking(
+    exchange: Exchange, market: Market, kinds: frozenset[type[Any]], take: Callable[[Any], int]
+) -> Prepare:
+    """Every batch of these kinds is given to `take`, which says how many events it has."""
 
     def prepare(reads: Reads) -> Work:
         session = opened(exchange, market, reads)
 
         def work() -> int:
-            events = 0
-            for bundle in bundles(session, reads):
-                for batch in of_kinds(bundle, kinds):
-                    events += len(batch.rows)
-            return events
+            return sum(
+                take(batch)
+                for bundle in bundles(session, reads)
+                for batch in of_kinds(bundle, kinds)
+            )
 
         return work
 
     return prepare
+
+
+def as_objects(exchange: Exchange, market: Market, kinds: frozenset[type[Any]]) -> Prepare:
+    """Every event as an object."""
+    return taking(exchange, market, kinds, lambda batch: len(batch.rows))
 
 
 def as_columns(exchange: Exchange, market: Market, kinds: frozenset[type[Any]]) -> Prepare:
     """Every column of every batch, those that are the same in all rows among them."""
 
-    def prepare(reads: Reads) -> Work:
-        session = opened(exchange, market, reads)
+    def take(batch: Batch[Any]) -> int:
+        return len([batch.columns[name] for name in batch.column_names][0])  # noqa: RUF015 (all)
 
-        def work() -> int:
-            events = 0
-            for bundle in bundles(session, reads):
-                for batch in of_kinds(bundle, kinds):
-                    columns = [batch.columns[name] for name in batch.column_names]
-                    events += len(columns[0])
-            return events
-
-        return work
-
-    return prepare
+    return taking(exchange, market, kinds, take)
 
 
 def with_level_objects(exchange: Exchange, market: Market, kinds: frozenset[type[Any]]) -> Prepare:
     """Books with an object for every level."""
 
-    def prepare(reads: Reads) -> Work:
-        session = opened(exchange, market, reads)
+    def take(batch: Batch[Any]) -> int:
+        return sum(update.bids is not update.asks for update in batch.rows)
 
-        def work() -> int:
-            events = 0
-            for bundle in bundles(session, reads):
-                for batch in of_kinds(bundle, kinds):
-                    events += sum(update.bids is not update.asks for update in batch.rows)
-            return events
-
-        return work
-
-    return prepare
+    return taking(exchange, market, kinds, take)
 
 
 def keeping_books(

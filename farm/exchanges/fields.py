@@ -21,6 +21,7 @@ import numpy.typing as npt
 from farm.types import Side
 
 __all__ = [
+    "OF_STREAM",
     "Field",
     "computed",
     "lookup",
@@ -74,6 +75,10 @@ def computed(expression: str, **names: Any) -> Field:
 def of_stream(name: str) -> Field:
     """An attribute of the stream."""
     return Field(f"stream.{name}")
+
+
+OF_STREAM = {name: of_stream(name) for name in ("exchange", "market", "symbol")}
+"""What the stream says of every event on it."""
 
 
 def text(path: str) -> Field:

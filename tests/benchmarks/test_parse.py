@@ -8,6 +8,7 @@ import json
 import attrs
 import pytest
 
+from benchmarks.cryptofeeds import cryptofeeds
 from benchmarks.parse import (
     CRYPTOFEED,
     FLOOR,
@@ -23,7 +24,6 @@ from benchmarks.parse import (
     share,
 )
 from benchmarks.parsing import by_farm
-from benchmarks.parsing.by_cryptofeed import find_python
 from benchmarks.parsing.cases import CASES, KEPT_BOOKS, KeptBook, ParseCase
 from benchmarks.payloads import frames_of
 from tests.recordings import recording
@@ -81,10 +81,9 @@ def test_reads_are_as_long_as_one_of_the_socket() -> None:
     importlib.util.find_spec("cryptofeed") is None, reason="cryptofeed is not installed (peers)"
 )
 def test_cryptofeed_calls_back_for_every_event() -> None:
-    found = find_python()
-    assert found is not None
+    python, _ = next(iter(cryptofeeds().values()))
     recording("session_bybit_20260809.jsonl.gz")
     for case in CASES:
         if case.channel:
-            made = measure_case(case, 60, 1, found[0])
+            made = measure_case(case, 60, 1, python)
             assert made.figure(CRYPTOFEED).delivered == 1.0, case.name

@@ -17,7 +17,7 @@ from farm.exchanges.binance.wire import (
     payload_decoder,
 )
 from farm.exchanges.bound import Bound
-from farm.exchanges.fields import computed, of_stream, optional_time, same, time
+from farm.exchanges.fields import OF_STREAM, computed, of_stream, optional_time, same, time
 from farm.exchanges.numbers import MS, Parser, ParserContext, exactly
 from farm.exchanges.recipe import Recipe, Shape
 from farm.exchanges.streams import Stream
@@ -36,13 +36,8 @@ __all__ = [
 
 
 _SHAPE = Shape(top="data")
-_STREAM = {
-    "exchange": of_stream("exchange"),
-    "market": of_stream("market"),
-    "symbol": of_stream("symbol"),
-}
 _TOP = {
-    **_STREAM,
+    **OF_STREAM,
     "bid_price": computed("wire.b or None"),  # an empty side is sent as price 0
     "bid_quantity": computed("wire.B if wire.b else None"),
     "ask_price": computed("wire.a or None"),
@@ -57,7 +52,7 @@ _FUTURES_QUOTES = Recipe(
 )
 
 _LEVELS = {
-    **_STREAM,
+    **OF_STREAM,
     "bid_levels": same("wire.b"),
     "ask_levels": same("wire.a"),
     "first_id": same("wire.U"),

@@ -36,7 +36,7 @@ from farm.exchanges.binance.wire import (
     frame_decoder,
     payload_decoder,
 )
-from farm.exchanges.fields import computed, of_stream, same, time
+from farm.exchanges.fields import OF_STREAM, computed, of_stream, same, time
 from farm.exchanges.numbers import MS, US, Parser, ParserContext, exactly, number_of
 from farm.exchanges.recipe import Recipe, Shape
 from farm.exchanges.streams import Stream
@@ -97,9 +97,7 @@ def of_market(made: MadeFrom, context: ParserContext) -> Parser:
 
 # -------------------------------------------------------------------------------------- candles
 _CANDLE = {
-    "exchange": of_stream("exchange"),
-    "market": of_stream("market"),
-    "symbol": of_stream("symbol"),
+    **OF_STREAM,
     "interval": of_stream("interval"),
     "open_time": time("wire.t"),
     "close_time": time("wire.T"),

@@ -13,7 +13,7 @@ from typing import Any
 
 from farm.entities import AggTrade, SpentIds, Trade
 from farm.exchanges.binance.wire import AggTradeWire, FuturesTradeWire, TradeWire, bound_to_frames
-from farm.exchanges.fields import lookup, of_stream, same, taker_side, text, time
+from farm.exchanges.fields import OF_STREAM, lookup, same, taker_side, text, time
 from farm.exchanges.numbers import MS, Parser, ParserContext
 from farm.exchanges.recipe import Recipe, Shape
 from farm.exchanges.streams import Stream
@@ -33,9 +33,7 @@ _MADE_BY = attrgetter("X")
 
 _SHAPE = Shape(top="data")
 _FILL = {
-    "exchange": of_stream("exchange"),
-    "market": of_stream("market"),
-    "symbol": of_stream("symbol"),
+    **OF_STREAM,
     "id": text("wire.t"),
     "price": same("wire.p"),
     "quantity": same("wire.q"),

@@ -11,7 +11,7 @@ from typing import Any
 
 from farm.entities import BookUpdate, Quote
 from farm.exchanges.bybit.wire import BookWire, FullBookReply, bound_to_messages, wire_decoder
-from farm.exchanges.fields import computed, of_stream, optional_time, same, time
+from farm.exchanges.fields import OF_STREAM, computed, of_stream, optional_time, same, time
 from farm.exchanges.numbers import MS, Parser, ParserContext, exactly
 from farm.exchanges.recipe import Recipe, Shape
 from farm.exchanges.streams import BookProcedure, Stream
@@ -96,9 +96,7 @@ def _look_at_reply(
 
 
 _LEVELS = {
-    "exchange": of_stream("exchange"),
-    "market": of_stream("market"),
-    "symbol": of_stream("symbol"),
+    **OF_STREAM,
     "depth": of_stream("depth"),
     "bid_levels": same("wire.b"),
     "ask_levels": same("wire.a"),

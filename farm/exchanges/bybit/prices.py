@@ -15,7 +15,7 @@ import msgspec
 
 from farm.entities import Event, Kline, MarkPrice, OpenInterest, Ticker
 from farm.exchanges.bybit.wire import KlinesWire, TickerWire, bound_to_messages, wire_decoder
-from farm.exchanges.fields import computed, of_stream, optional_time, same, time
+from farm.exchanges.fields import OF_STREAM, computed, of_stream, optional_time, same, time
 from farm.exchanges.numbers import MS, Millis, Parser, ParserContext, number_of
 from farm.exchanges.recipe import Recipe, Shape
 from farm.exchanges.streams import Stream
@@ -27,9 +27,7 @@ __all__ = ["klines", "tickers"]
 _KLINES = Recipe(
     Kline,
     {
-        "exchange": of_stream("exchange"),
-        "market": of_stream("market"),
-        "symbol": of_stream("symbol"),
+        **OF_STREAM,
         "interval": of_stream("interval"),
         "open_time": time("wire.start"),
         "close_time": time("wire.end"),
@@ -98,9 +96,7 @@ def _known(name: str) -> str:
 _TICKERS = Recipe(
     Ticker,
     {
-        "exchange": of_stream("exchange"),
-        "market": of_stream("market"),
-        "symbol": of_stream("symbol"),
+        **OF_STREAM,
         **dict.fromkeys(
             (
                 "price_change",

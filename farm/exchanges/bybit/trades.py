@@ -19,7 +19,7 @@ from farm.exchanges.bybit.wire import (
     bound_to_messages,
     wire_decoder,
 )
-from farm.exchanges.fields import of_stream, same, side, time
+from farm.exchanges.fields import OF_STREAM, same, side, time
 from farm.exchanges.numbers import MS, Parser, ParserContext
 from farm.exchanges.recipe import Recipe, Shape
 from farm.exchanges.streams import Stream
@@ -50,9 +50,7 @@ def _look(
 
 
 _FILL = {
-    "exchange": of_stream("exchange"),
-    "market": of_stream("market"),
-    "symbol": of_stream("symbol"),
+    **OF_STREAM,
     "id": same("wire.i"),
     "price": same("wire.p"),
     "quantity": same("wire.v"),
