@@ -42,6 +42,7 @@ from farm.types import DataType, GapCause, NumberMode, Symbol
 __all__ = ["ContinuityCounts", "TradeContinuity"]
 
 _KINDS: dict[DataType, type[Any]] = {DataType.TRADE: Trade, DataType.AGG_TRADE: AggTrade}
+_SPECS = frozenset(kind.value for kind in _KINDS)
 _WATCHED = frozenset({Trade, AggTrade, SpentIds, Gap})
 _LOST_WITHIN = (GapCause.OVERFLOW, GapCause.QUARANTINE)
 MAX_CONNECTIONS = 32
@@ -111,8 +112,8 @@ class TradeContinuity:
 
     def counts(self, feed: str) -> ContinuityCounts | None:
         """What the ids of a feed proved; None where it is no feed of trades on this line."""
-        if feed not in self._by_feed:
-            self._learn()
+        if feed not in self._by_feed and feed.rpartition("/")[2] in _SPECS:
+            self._learn()  # for others it would look at all streams again and again
         chain = self._by_feed.get(feed)
         return chain.counts() if chain is not None else None
 

@@ -451,3 +451,20 @@ def test_every_missing_id_is_in_exactly_one_gap(fates: list[str], sizes: list[in
     assert counts.missing == sum(last - first + 1 for first, last in expected)
     assert counts.checked + counts.spent == len(present)
     assert len(rig.continuity.finish()) <= 1
+
+
+def test_who_asks_for_a_feed_of_no_trades_has_no_stream_looked_at() -> None:
+    """Statistics ask for every feed: with a thousand symbols that took half of a start."""
+    looks = 0
+
+    def streams() -> list[Stream]:
+        nonlocal looks
+        looks += 1
+        return [TRADES, QUOTES]
+
+    continuity = TradeContinuity(streams)
+    looks = 0
+    assert continuity.counts(QUOTES.feed) is None
+    assert looks == 0
+    assert continuity.counts(ETH.feed) is None  # it might be new
+    assert looks == 1
