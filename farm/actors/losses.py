@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
+
+import attrs
 
 from farm.batch import Batch, Origin
 from farm.bundle import Bundle
 from farm.entities import Event, Gap, feed_of
-from farm.types import GapCause, GapUnit
+from farm.exchanges.decoded import Decoded, Run
+from farm.types import Exchange, GapCause, GapUnit, Market, Nanoseconds, Symbol
 
 __all__ = ["lose_batches", "lose_bundles"]
 
@@ -95,8 +98,26 @@ def _extend(growing: dict[str, Gap], batch: Batch[Any], edge: str, cause: GapCau
     return begun
 
 
-def _feeds(batch: Batch[Any]) -> list[tuple[str, int, Event, Event]]:
-    """Feed, number of events, first and last event, of each feed in a batch."""
+@attrs.frozen
+class _Place:
+    """As much of an event as its loss must know."""
+
+    exchange: Exchange
+    market: Market
+    symbol: Symbol
+    receive_time: Nanoseconds
+    ordinal: int
+
+
+_Loss: TypeAlias = tuple[str, int, Event | _Place, Event | _Place]
+
+
+def _feeds(batch: Batch[Any]) -> list[_Loss]:
+    """Feed, number of events, first and last event, of each feed in a batch. No event is made for
+    that: what is dropped is dropped because there is no time for it."""
+    source = batch.source
+    if isinstance(source, Decoded) and source.recipe.is_by_stream:
+        return [_loss_of(run) for run in source.runs]
     counts: Counter[str] = Counter()
     first: dict[str, Event] = {}
     last: dict[str, Event] = {}
@@ -108,7 +129,13 @@ def _feeds(batch: Batch[Any]) -> list[tuple[str, int, Event, Event]]:
     return [(feed, counts[feed], first[feed], last[feed]) for feed in counts]
 
 
-def _gap(feed: str, row: Event, edge: str, cause: GapCause) -> Gap:
+def _loss_of(run: Run) -> _Loss:
+    stream = run.stream
+    place = _Place(stream.exchange, stream.market, stream.symbol, run.receive_time, run.ordinal)
+    return stream.feed, run.count, place, place
+
+
+def _gap(feed: str, row: Event | _Place, edge: str, cause: GapCause) -> Gap:
     return Gap(
         exchange=row.exchange,
         market=row.market,

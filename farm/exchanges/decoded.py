@@ -25,12 +25,13 @@ __all__ = ["Decoded", "Run"]
 
 @attrs.define(eq=False)
 class Run:
-    """The events of one stream in a :class:`Decoded`: how many, and when the last was."""
+    """The events of one stream in a :class:`Decoded`: how many, and when and where the last was."""
 
     stream: Stream
     count: int
     exchange_time: Nanoseconds | None
     receive_time: Nanoseconds
+    ordinal: int
 
 
 class Decoded:
@@ -163,12 +164,12 @@ class Decoded:
         time, streams = self.time, self.streams
         if isinstance(streams, Stream):
             times = times_of(wires[-1:], tops[-1:], (), self.unit) if times_of else (None,)
-            return [Run(streams, len(wires), times[0], time)]
+            return [Run(streams, len(wires), times[0], time, self.ordinals[-1])]
         # By identity, for they are of one session, and comparing streams costs more than all this.
         keys = list(map(id, streams))
         counts, ends = Counter(keys), dict(zip(keys, range(len(keys)), strict=True))
         every = times_of(wires, tops, (), self.unit) if times_of else None
         return [
-            Run(streams[at], counts[key], None if every is None else every[at], time)
+            Run(streams[at], counts[key], every[at] if every else None, time, self.ordinals[at])
             for key, at in ends.items()
         ]

@@ -7,14 +7,18 @@ from typing import Any
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from farm.actors.losses import lose_batches, lose_bundles
 from farm.actors.mailbox import Mailbox
 from farm.batch import Batch, Origin
 from farm.bundle import Bundle
 from farm.entities import Gap, Quote, Trade
+from farm.exchanges.session import Frames, Opened
 from farm.types import Exchange, GapCause, GapUnit, Market
-from tests.actors.lines import read_all
+from tests.actors.lines import read_all, session
+from tests.exchanges.feeding import binance_trade
 from tests.storage.events import NOON, ORIGIN, frame, quote, trade, trades
 
 EDGE = "aggregator>reader"
@@ -173,3 +177,24 @@ def test_kinds_are_not_mixed_up() -> None:
     loss = lose_bundles(EDGE)(None, bundle(1, trades([1]), batch(quote(2))), False)
     assert {row.feed.rpartition("/")[2] for row in loss.batches[0]} == {"trade", "quote"}
     assert {Trade, Quote}.isdisjoint({b.kind for b in loss.batches})
+
+
+@given(symbols=st.lists(st.sampled_from(("BTCUSDT", "ETHUSDT")), min_size=1, max_size=6))
+def test_what_is_lost_is_told_without_making_it(symbols: list[str]) -> None:
+    core = session("trade", symbols=("BTCUSDT", "ETHUSDT"))
+    core.handle(Opened(1, NOON, 0.0))
+    for ordinal, symbol in enumerate(("BTCUSDT", "ETHUSDT"), 1):  # brings them up
+        core.handle(Frames(1, NOON, ordinal, [binance_trade(ordinal, symbol)], 0))
+    frames = [binance_trade(number, symbol) for number, symbol in enumerate(symbols, 7)]
+    made = core.handle(Frames(1, NOON + 5, 3, frames, 0))
+    assert made is not None
+    (unmade,) = made.batches
+    assert unmade.source is not None
+
+    def lost(batch: Batch[Any]) -> Batch[Any]:
+        lose = lose_batches(EDGE)
+        return lose(lose(None, trades(range(2)), False), batch, False)
+
+    loss = lost(unmade)
+    assert unmade.source is not None
+    assert loss == lost(Batch(Trade, rows=unmade.rows, origins=unmade.origins))
