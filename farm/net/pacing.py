@@ -13,10 +13,7 @@ import trio
 
 from farm.net.reading import READ_BYTES
 
-__all__ = ["LEAST_BUDGET", "Pacing"]
-
-LEAST_BUDGET = 0.001
-"""Seconds: Trio's waits are counted in milliseconds, so less could not be kept."""
+__all__ = ["Pacing"]
 
 WORTHWHILE = 2.0
 """Messages that must be expected within the budget, for a wait to be worth it."""
@@ -28,7 +25,8 @@ quiet line would look like many."""
 
 class Pacing:
     """When the next read of a line may come, of which no message shall wait for longer than
-    `budget` seconds (`LEAST_BUDGET` or more), but for the millisecond that a wait may be late."""
+    `budget` seconds, but for the millisecond that a wait may be late: so a budget is
+    :data:`~farm.config.rules.LEAST_LATENCY_BUDGET` or more."""
 
     def __init__(self, budget: float) -> None:
         self._budget = budget

@@ -16,8 +16,9 @@ from typing import TypeAlias
 
 import trio
 
+from farm.config.rules import LEAST_LATENCY_BUDGET
 from farm.net.frames import FrameWalker, ResponseHead
-from farm.net.pacing import LEAST_BUDGET, Pacing
+from farm.net.pacing import Pacing
 from farm.net.reading import reads_of
 
 __all__ = ["HandshakeBroken", "OnRead", "Tap", "WallClock", "close_now"]
@@ -82,7 +83,7 @@ class Tap(trio.abc.Stream):
         self._on_read = on_read
         self._wall_clock = wall_clock
         self._walker = FrameWalker(max_message_bytes)
-        self._pacing = Pacing(latency_budget) if latency_budget >= LEAST_BUDGET else None
+        self._pacing = Pacing(latency_budget) if latency_budget >= LEAST_LATENCY_BUDGET else None
         self._head: ResponseHead | None = ResponseHead()
         self._rest = b""  # frames that came in the segment of the handshake
         self._onward = b""  # bytes for trio-websocket

@@ -51,8 +51,8 @@ class Environment:
 class Settings:
     """How a run is to behave, whatever its source: see :class:`~farm.config.FarmConfig`.
 
-    ``hand_off``: parser and aggregator take their turns on the stack of who sends to them; False
-    is for measuring what that is worth.
+    ``hand_off``: parser, aggregator and sink take their turns on the stack of who sends to them;
+    False is for measuring what that is worth.
     """
 
     numbers: NumberMode = NumberMode.FLOAT

@@ -7,8 +7,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from farm.config.rules import LEAST_LATENCY_BUDGET
-from farm.net.pacing import LEAST_BUDGET, MEMORY, Pacing
+from farm.net.pacing import MEMORY, Pacing
 from farm.net.reading import READ_BYTES
 from farm.net.tap import Tap
 from farm.net.websocket import WebSocketOptions, open_websocket
@@ -186,7 +185,3 @@ async def test_pings_are_answered_within_the_budget(autojump_clock: MockClock) -
     assert on_read.count == 1_100
     assert 0 <= pongs[0] - sent <= BUDGET + 1e-6
     assert len(on_read.reads) < 300
-
-
-def test_the_configuration_and_the_net_agree_on_the_least_budget() -> None:
-    assert LEAST_BUDGET == LEAST_LATENCY_BUDGET
