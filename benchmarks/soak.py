@@ -34,6 +34,7 @@ from benchmarks.soak_report import SAMPLE_EVERY, Sample, last_look, report, slop
 from farm import BookVerdict, Farm, Gap, Quote, Trade, open_farm
 from farm.cli.collect import DEMO
 from farm.errors import FarmError
+from farm.monitor.memory import resident_bytes
 from farm.testing.faults import KINDS
 
 RATE = 200.0
@@ -237,7 +238,7 @@ async def _sample(farm: Farm, watch: Watch) -> None:
         verdicts = [feed.book.verdict for feed in stats.feeds if feed.book is not None]
         sample = Sample(
             round(trio.current_time() - started, 1),
-            _memory(),
+            resident_bytes(),
             _descriptors(),
             trio.lowlevel.current_statistics().tasks_living,
             round(watch.loop_lag, 4),
@@ -258,11 +259,6 @@ async def _sample(farm: Farm, watch: Watch) -> None:
 
 def _descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
-
-
-def _memory() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":

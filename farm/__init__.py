@@ -24,17 +24,10 @@ TYPE_CHECKING = False  # what type checkers take for true; the import of typing 
 
 if TYPE_CHECKING:
     from farm.api.farm import Farm, open_farm
-    from farm.api.stats import (
-        BookStats,
-        ConnectionStats,
-        ContinuityStats,
-        FarmStats,
-        FeedStats,
-        Totals,
-    )
     from farm.api.subscription import Subscription
     from farm.batch import Batch, concat
     from farm.config import (
+        ClusterConfig,
         CollectorConfig,
         ConfigErrors,
         Endpoints,
@@ -70,8 +63,19 @@ if TYPE_CHECKING:
         NumberRangeError,
         RecordingError,
         RestartsExceeded,
+        ShardError,
         UnknownFeed,
         UnknownSymbol,
+    )
+    from farm.monitor.stats import (
+        BookStats,
+        ConnectionStats,
+        ContinuityStats,
+        EdgeStats,
+        FarmStats,
+        FeedStats,
+        ProcessStats,
+        Totals,
     )
     from farm.types import (
         BookVerdict,
@@ -95,6 +99,7 @@ __all__ = [
     "BookStats",
     "BookUpdate",
     "BookVerdict",
+    "ClusterConfig",
     "CollectorConfig",
     "CollectorStatus",
     "Completeness",
@@ -106,6 +111,7 @@ __all__ = [
     "ContractInfo",
     "DataDirectoryError",
     "DataType",
+    "EdgeStats",
     "Endpoints",
     "Exchange",
     "Farm",
@@ -130,9 +136,11 @@ __all__ = [
     "OrderBook",
     "OrderBookLevel",
     "OrderType",
+    "ProcessStats",
     "Quote",
     "RecordingError",
     "RestartsExceeded",
+    "ShardError",
     "Side",
     "SpentIds",
     "Subscription",
@@ -153,11 +161,11 @@ _HOMES = {
     name: module
     for module, names in {
         "farm.api.farm": "Farm open_farm",
-        "farm.api.stats": "BookStats ConnectionStats ContinuityStats FarmStats FeedStats Totals",
         "farm.api.subscription": "Subscription",
         "farm.batch": "Batch concat",
         "farm.config": (
-            "CollectorConfig ConfigErrors Endpoints FarmConfig InstrumentsConfig load_config"
+            "ClusterConfig CollectorConfig ConfigErrors Endpoints FarmConfig InstrumentsConfig "
+            "load_config"
         ),
         "farm.entities": (
             "AggTrade BookUpdate ContinuousKline ContractInfo Gap Instrument Kline "
@@ -166,7 +174,11 @@ _HOMES = {
         ),
         "farm.errors": (
             "AmbiguousSymbol ConfigError DataDirectoryError FarmError LocalProtocolError "
-            "NumberRangeError RecordingError RestartsExceeded UnknownFeed UnknownSymbol"
+            "NumberRangeError RecordingError RestartsExceeded ShardError UnknownFeed UnknownSymbol"
+        ),
+        "farm.monitor.stats": (
+            "BookStats ConnectionStats ContinuityStats EdgeStats FarmStats FeedStats ProcessStats "
+            "Totals"
         ),
         "farm.types": (
             "BookVerdict CollectorStatus Completeness DataType Exchange GapCause GapUnit "

@@ -15,9 +15,11 @@ __all__ = [
     "ConfigError",
     "ConnectFailed",
     "ConnectionLost",
+    "ControlError",
     "DataDirectoryError",
     "FarmError",
     "HandshakeRefused",
+    "LinkError",
     "LocalProtocolError",
     "MissingExtra",
     "NumberRangeError",
@@ -27,6 +29,7 @@ __all__ = [
     "RestRateLimited",
     "RestTimeout",
     "RestartsExceeded",
+    "ShardError",
     "StorageFailed",
     "TlsFailed",
     "UnknownFeed",
@@ -162,6 +165,18 @@ class StorageFailed(FarmError):
 
 class RecordingError(FarmError):
     """A recording that cannot be read; the message names the file and the line."""
+
+
+class LinkError(FarmError):
+    """What came over the link between two processes of a farm is not what farm sends."""
+
+
+class ShardError(FarmError):
+    """A shard, a process of a farm's own, could not be started, or ended before its time."""
+
+
+class ControlError(FarmError):
+    """A running farm could not be asked how it is: none is there, or it does not answer."""
 
 
 class MissingExtra(FarmError, ImportError):

@@ -18,8 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from farm.api.farm import Farm
-from farm.api.stats import BookStats, FarmStats, FeedStats
 from farm.exchanges.catalogue import MarketOffer
+from farm.monitor.stats import BookStats, FarmStats, FeedStats
 from farm.types import BookVerdict, Completeness
 
 __all__ = ["Reporter", "print_offers", "summary_object"]
@@ -86,6 +86,10 @@ class Reporter:
         for feed in stats.feeds:
             if feed.reason:
                 self._console.print(Text(f"  {feed.feed}: {feed.reason}", style="red"))
+        for process in stats.processes:
+            if process.restarts:
+                text = f"  {process.name}: replaced {process.restarts} times: {process.reason}"
+                self._console.print(Text(text, style="red"))
 
     def note(self, text: str) -> None:
         """A line for the reader, kept out of the JSON object."""
@@ -109,6 +113,7 @@ class Reporter:
         now = trio.current_time()
         rates = self._rates(stats, now)
         head = Text(f"{self._title}   {now - started:.0f} s   ", style="bold")
+        head.append(_processes_text(stats))
         head.append(_connections_text(stats))
         # The totals come first: a small screen cuts the table at its end.
         return Group(head, _totals_text(stats), self._table(stats, rates))
@@ -206,6 +211,15 @@ def _connections_text(stats: FarmStats) -> Text:
     for connection in stats.connections:
         style = "green" if connection.status == "running" else "yellow"
         text.append(f"{connection.name} {connection.status}  ", style=style)
+    return text
+
+
+def _processes_text(stats: FarmStats) -> Text:
+    """The shards, where there are any."""
+    text = Text()
+    for process in stats.processes[1:]:
+        style = "green" if process.state == "running" else "bold red"
+        text.append(f"{process.name} {process.state}  ", style=style)
     return text
 
 

@@ -6,17 +6,20 @@ from typing import Any
 
 import attrs
 import pytest
+from rich.console import Console
+from trio.testing import MockClock
 
-from farm.api.stats import (
+from farm.exchanges.catalogue import describe_market
+from farm.exchanges.registry import MARKETS, rules_of
+from farm.monitor.stats import (
     BookStats,
     ConnectionStats,
     ContinuityStats,
     FarmStats,
     FeedStats,
+    ProcessStats,
     Totals,
 )
-from farm.exchanges.catalogue import describe_market
-from farm.exchanges.registry import MARKETS, rules_of
 from farm.report import Reporter, print_offers, summary_object
 from farm.types import Exchange, Market
 
@@ -117,6 +120,20 @@ def test_of_trades_the_table_tells_what_their_ids_prove() -> None:
     assert trades == ["live", "11", "3.5", "1.2", "2", "incomplete"]
     assert table_row(text, "x/complete")[-1] == "complete"
     assert table_row(text, "x/unknown")[-1] == "unknown"
+
+
+async def test_shards_are_shown_and_those_that_were_replaced_are_told(
+    autojump_clock: MockClock,
+) -> None:
+    main = ProcessStats("main", 1, "running", 0, 0, None, None, None, 0, "")
+    shard = ProcessStats("shard 1", 2, "restarting", 1, 9, None, None, None, 2, "killed by SIGKILL")
+    shown, out = stats(processes=[main, shard]), io.StringIO()
+    reporter = Reporter("farm run", out=out)
+    reporter.finish(shown)
+    assert "shard 1: replaced 2 times: killed by SIGKILL" in out.getvalue()
+    view = io.StringIO()
+    Console(file=view, width=200).print(reporter._view(shown, 0.0))
+    assert "shard 1 restarting" in view.getvalue()
 
 
 def test_a_feed_that_no_stream_is_for_has_a_row_without_state() -> None:

@@ -7,9 +7,7 @@ result has no clock in common with the trades': it starts its own.
 from __future__ import annotations
 
 import json
-import os
 import time
-from pathlib import Path
 from typing import Any
 
 import trio
@@ -18,6 +16,7 @@ from benchmarks.contenders.farm_trades import collectors_of
 from benchmarks.contenders.task import Task, given_task
 from farm import Farm, Quote, Trade, open_farm
 from farm.entities import Event
+from farm.monitor.memory import resident_bytes
 
 PATIENCE = 10.0
 """Seconds without an event after which no more is waited for."""
@@ -27,7 +26,7 @@ KINDS: dict[str, type[Event]] = {"trade": Trade, "quote": Quote}
 
 async def main(task: Task) -> None:
     streams = task.options["streams"]
-    before, start = memory(), time.monotonic()
+    before, start = resident_bytes(), time.monotonic()
     async with open_farm({"collectors": collectors_of(task, streams)}) as farm:
         result = await collect(farm, task, [KINDS[stream] for stream in streams])
         begun = result.pop("begun")
@@ -54,7 +53,7 @@ async def collect(farm: Farm, task: Task, kinds: list[type[Event]]) -> dict[str,
                 if not begun and len(latest) == streams:
                     begun = time.monotonic()
                 if begun and count >= due:
-                    looks.append((count, memory()))
+                    looks.append((count, resident_bytes()))
                     due = count + every
                 if count >= total:
                     break
@@ -68,11 +67,6 @@ async def collect(farm: Farm, task: Task, kinds: list[type[Event]]) -> dict[str,
         "looks": looks,
         "dropped": dropped,
     }
-
-
-def memory() -> int:
-    """Bytes of this process that are resident."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":

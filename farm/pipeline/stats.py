@@ -1,140 +1,32 @@
-"""What a farm knows of itself at an instant, as plain values that turn into JSON."""
+"""What a pipeline knows of itself at an instant."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
-
-import attrs
-import cattrs
 
 from farm.books.sync import BookSync
 from farm.exchanges.continuity import ContinuityCounts
 from farm.exchanges.session import StreamStatus
 from farm.exchanges.streams import ANY_SYMBOL
 from farm.monitor.feeds import FeedCounts
-from farm.pipeline import Lane, Line, Pipeline
-from farm.pipeline.line import PastLanes
+from farm.monitor.memory import resident_bytes
+from farm.monitor.stats import (
+    BookStats,
+    ConnectionStats,
+    ContinuityStats,
+    FarmStats,
+    FeedStats,
+    ProcessStats,
+    Totals,
+)
+from farm.pipeline.lane import Lane
+from farm.pipeline.line import Line, PastLanes
+from farm.pipeline.run import Pipeline
 from farm.types import DataType, Nanoseconds
 
-__all__ = [
-    "BookStats",
-    "ConnectionStats",
-    "ContinuityStats",
-    "FarmStats",
-    "FeedStats",
-    "Totals",
-    "collect_stats",
-]
-
-
-@attrs.frozen
-class BookStats:
-    """A book's state: its verdict, what it was made of, and the checks it went through.
-
-    ``compared`` quotes carried the id of a book update, of which ``wrong`` differed from the
-    book's top. ``resyncs`` counts how often a book that had stood had to be asked for anew.
-    """
-
-    verdict: str
-    snapshots: int
-    diffs: int
-    applied: int
-    compared: int
-    wrong: int
-    resyncs: int
-
-
-@attrs.frozen
-class ContinuityStats:
-    """What trade ids prove: ``completeness`` (complete, incomplete, unknown), ids ``checked``,
-    ``missing`` and ``spent`` (used up by the venue for no trade), ``repeats``; ``unadjoined``
-    aggregate trades whose trades do not adjoin those before; ``disproved`` breaks of a connection
-    in which, by the ids, nothing was missed."""
-
-    completeness: str
-    checked: int
-    missing: int
-    spent: int
-    repeats: int
-    unadjoined: int
-    disproved: int
-
-
-@attrs.frozen
-class FeedStats:
-    """One feed: ``state`` of its subscription, events and gaps delivered, receive time of the last
-    event (ns), its lag behind exchange time in ms (a difference of two clocks: it may be
-    negative), events a second since the first. ``book`` of book feeds, ``continuity`` of trades.
-    Feeds that no stream is for (instruments) have no state."""
-
-    feed: str
-    state: str
-    reason: str
-    events: int
-    gaps: int
-    last_time: Nanoseconds | None
-    lag_ms: float | None
-    rate: float | None
-    book: BookStats | None
-    continuity: ContinuityStats | None
-
-
-@attrs.frozen
-class ConnectionStats:
-    """One connection, or one of a recording: ``connects`` counts its epochs, ``failures`` those
-    that weather ended. Of several lanes: events that came here ``firsts``, ``copies`` that came
-    after another's, and ``misses`` that never came."""
-
-    name: str
-    status: str
-    connects: int
-    failures: int
-    crashes: int
-    frames: int
-    bytes: int
-    last_error: str
-    firsts: int
-    copies: int
-    misses: int
-
-
-@attrs.frozen
-class Totals:
-    """Sums over the farm. ``quarantined``: malformed frames, and inputs that crashed an actor
-    twice; ``unknown``: frames of types that farm does not know; both are kept. ``rotations``:
-    connections that took over live from one before."""
-
-    frames: int
-    events: int
-    gaps: int
-    quarantined: int
-    unknown: int
-    reconnects: int
-    rotations: int
-
-
-@attrs.frozen
-class FarmStats:
-    """All of it. ``unparsed`` counts frames that no core could use, by market and type;
-    ``unknown_values`` counts values that no venue document names, ``foreign`` rows of the other
-    market on streams that carry two; ``rows_written`` and
-    ``files_written`` are None where nothing is stored."""
-
-    totals: Totals
-    feeds: list[FeedStats]
-    connections: list[ConnectionStats]
-    unparsed: dict[str, int]
-    unknown_values: dict[str, int]
-    foreign: dict[str, int]
-    rows_written: int | None
-    files_written: int | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """As dicts, lists, text and numbers."""
-        plain: dict[str, Any] = cattrs.unstructure(self)
-        return plain
+__all__ = ["collect_stats"]
 
 
 def collect_stats(pipeline: Pipeline) -> FarmStats:
@@ -152,7 +44,7 @@ def collect_stats(pipeline: Pipeline) -> FarmStats:
         _feed(counts, _status(counts.feed, states), lines, books, now)
         for counts in pipeline.feeds.feeds.values()
     ]
-    return FarmStats(
+    own = FarmStats(
         totals=_totals(pipeline),
         feeds=sorted(feeds, key=lambda feed: feed.feed),
         connections=[connection for line in pipeline.lines for connection in _connections(line)],
@@ -165,6 +57,24 @@ def collect_stats(pipeline: Pipeline) -> FarmStats:
         foreign=_summed(pipeline, lambda lane: lane.session.foreign, lambda past: past.foreign),
         rows_written=pipeline.store.rows_written if pipeline.store else None,
         files_written=pipeline.store.files_written if pipeline.store else None,
+        edges=pipeline.edges(),
+    )
+    own.processes.append(_this_process(own))
+    return own if pipeline.sources is None else pipeline.sources.stats(own)
+
+
+def _this_process(own: FarmStats) -> ProcessStats:
+    return ProcessStats(
+        name="main",
+        pid=os.getpid(),
+        state="running",
+        connections=len(own.connections),
+        events=own.totals.events,
+        rate=None,
+        memory=resident_bytes(),
+        cpu=None,
+        restarts=0,
+        reason="",
     )
 
 
