@@ -10,14 +10,24 @@ import attrs
 from cyclopts import Parameter
 
 from farm.api.farm import open_farm, open_replay
-from farm.api.stats import FarmStats
 from farm.cli.exits import usage
 from farm.cli.fakes import fake_exchanges
 from farm.cli.farming import Interruption, run_farm
-from farm.cli.options import AsJson, DataOption, directory_of, market_of, see_positive
+from farm.cli.options import (
+    AsJson,
+    DataOption,
+    ProcessesOption,
+    ShardOption,
+    directory_of,
+    market_of,
+    see_positive,
+    see_share,
+)
 from farm.config import load_config
 from farm.errors import RecordingError
+from farm.monitor.stats import FarmStats
 from farm.pipeline import Settings
+from farm.pipeline.forecast import processes_for
 from farm.report import Reporter
 from farm.types import NumberMode
 
@@ -38,6 +48,7 @@ async def demo(
     data: DataOption = None,
     seed: Annotated[int, Parameter(help="The same seed makes the same market.")] = 7,
     rate: Annotated[float, Parameter(help="Orders a second for each symbol.")] = 200.0,
+    processes: ProcessesOption = 1,
     as_json: AsJson = False,
 ) -> int:
     """Collect from fake exchanges on this machine, Binance spot and USD-M, Bybit linear and option,
@@ -52,6 +63,7 @@ async def demo(
         config = load_config(
             {
                 "data": str(directory),
+                "processes": processes,
                 "collectors": [
                     {
                         "exchange": name.split("/")[0],
@@ -93,13 +105,20 @@ async def run(
     lanes: Annotated[int | None, Parameter(help="Connections with the same streams.")] = None,
     data: DataOption = None,
     numbers: Annotated[NumberMode | None, Parameter(help="How numbers are held.")] = None,
+    processes: ProcessesOption | None = None,
+    shard: ShardOption = None,
     seconds: Annotated[float | None, Parameter(help="Stop by itself after so long.")] = None,
     as_json: AsJson = False,
 ) -> int:
     """Collect from live endpoints until Ctrl-C; pressed once it stores what was received, pressed
-    twice it quits at once."""
+    twice it quits at once.
+
+    Connections are spread over one process for each core, or as many as --processes or the
+    configuration says."""
     if seconds is not None:
         see_positive("--seconds", seconds)
+    if shard is not None:
+        see_share("--shard", shard)
     directory = directory_of(data)
     chosen = {
         "exchange": exchange,
@@ -116,8 +135,15 @@ async def run(
         return usage("give a configuration file, or --exchange, --market and --symbols")
     document: Any = config if config is not None else {"collectors": [given]}
     loaded = load_config(document)
-    changes: dict[str, Any] = {"data": directory and directory.absolute(), "numbers": numbers}
+    changes: dict[str, Any] = {
+        "data": directory and directory.absolute(),
+        "numbers": numbers,
+        "processes": processes,
+        "shard": shard,
+    }
     loaded = attrs.evolve(loaded, **{name: value for name, value in changes.items() if value})
+    if loaded.processes is None:
+        loaded = attrs.evolve(loaded, processes=processes_for(loaded))
     reporter = Reporter("farm run", as_json=as_json)
     if loaded.data is None:
         reporter.note("nothing is stored: name a directory with --data, or in the configuration")

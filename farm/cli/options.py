@@ -5,24 +5,58 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import attrs
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
+from farm.config import FarmConfig
 from farm.errors import ConfigError
 from farm.exchanges.registry import MARKETS
+from farm.exchanges.share import Share
 from farm.types import Exchange, Market
 
-__all__ = ["AsJson", "DataOption", "directory_of", "known_markets", "market_of", "see_positive"]
+__all__ = [
+    "AsJson",
+    "DataOption",
+    "ProcessesOption",
+    "ShardOption",
+    "directory_of",
+    "known_markets",
+    "market_of",
+    "see_positive",
+    "see_share",
+]
 
 AsJson = Annotated[
     bool, Parameter(name="--json", negative=(), help="Print one JSON object on stdout.")
 ]
 DataOption = Annotated[str | None, Parameter(help="Directory for Parquet files.")]
 
+_BOUNDS = attrs.fields(FarmConfig).processes.metadata
+ProcessesOption = Annotated[
+    int,
+    Parameter(
+        help="Processes that share the connections; 1 runs all in one.",
+        validator=Number(gte=_BOUNDS["minimum"], lte=_BOUNDS["maximum"]),
+    ),
+]
+ShardOption = Annotated[
+    str | None, Parameter(help="Collect this share of the feeds alone: 2/8 is the second of eight.")
+]
+
 
 def see_positive(option: str, value: float) -> None:
     """ConfigError unless `value` is above 0, and finite."""
     if not 0 < value < float("inf"):
         raise ConfigError(option, f"{value} must be above 0, and finite")
+
+
+def see_share(option: str, text: str) -> None:
+    """ConfigError unless `text` names a share of the feeds, as 2/8 does."""
+    try:
+        Share.parse(text)
+    except ValueError as error:
+        raise ConfigError(option, str(error)) from error
 
 
 def directory_of(data: str | None) -> Path | None:

@@ -37,6 +37,7 @@ from __future__ import annotations
 from farm.config.faults import ConfigErrors
 from farm.config.load import load_config, parse_toml
 from farm.config.tables import (
+    ClusterConfig,
     CollectorConfig,
     Endpoints,
     FarmConfig,
@@ -47,6 +48,7 @@ from farm.config.tables import (
 from farm.config.words import known_values, stream_specs_help
 
 __all__ = [
+    "ClusterConfig",
     "CollectorConfig",
     "ConfigErrors",
     "Endpoints",

@@ -15,6 +15,7 @@ from farm.errors import ConfigError
 from farm.exchanges.instruments import is_pattern
 from farm.exchanges.registry import MARKETS
 from farm.exchanges.rules import MarketRules
+from farm.exchanges.share import Share
 from farm.exchanges.streams import REST_ROUTE
 from farm.types import Exchange, Market
 
@@ -28,6 +29,7 @@ __all__ = [
     "market_faults",
     "market_stream_faults",
     "pairing_faults",
+    "share_faults",
     "stream_faults",
     "symbol_faults",
 ]
@@ -78,6 +80,15 @@ def budget_faults(seconds: float) -> Iterator[ConfigError]:
     if 0 < seconds < LEAST_LATENCY_BUDGET:
         message = f"{seconds:g} is too small: at least {LEAST_LATENCY_BUDGET:g}, or 0 for none"
         yield ConfigError("latency_budget", message)
+
+
+def share_faults(shard: str | None) -> Iterator[ConfigError]:
+    """What is no share of a farm's feeds."""
+    if shard is not None:
+        try:
+            Share.parse(shard)
+        except ValueError as error:
+            yield ConfigError("shard", str(error))
 
 
 def market_faults(exchange: Exchange, market: Market) -> Iterator[ConfigError]:

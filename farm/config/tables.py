@@ -21,6 +21,7 @@ from farm.config.rules import (
     market_faults,
     market_stream_faults,
     pairing_faults,
+    share_faults,
     stream_faults,
     symbol_faults,
 )
@@ -29,10 +30,12 @@ from farm.errors import ConfigError
 from farm.exchanges.instruments import is_pattern
 from farm.exchanges.registry import MARKETS, rules_of
 from farm.exchanges.rules import MarketRules
+from farm.exchanges.share import SHARE_PATTERN, Share
 from farm.exchanges.streams import ANY_SYMBOL, Stream
 from farm.types import Exchange, Market, NumberMode
 
 __all__ = [
+    "ClusterConfig",
     "CollectorConfig",
     "Endpoints",
     "FarmConfig",
@@ -308,8 +311,64 @@ class InstrumentsConfig(Table):
 
 
 @attrs.frozen
+class ClusterConfig(Table):
+    """How the processes of a farm are watched, where there are several; durations are seconds.
+
+    A process that ends, hangs or outgrows its limit is replaced; one that fails more than
+    ``intensity`` times in ``period`` is parked, with an alarm, and the others go on.
+    """
+
+    heartbeat_seconds: float = attrs.field(
+        default=0.25,
+        metadata=_says("Time between two signs of life.", exclusiveMinimum=0, maximum=10),
+    )
+    hang_seconds: float = attrs.field(
+        default=5.0,
+        metadata=_says(
+            "Silence after which a process is ended, at least 4 times heartbeat_seconds.",
+            exclusiveMinimum=0,
+        ),
+    )
+    memory_limit: int | None = attrs.field(
+        default=None,
+        metadata=_says(
+            "Bytes of memory (resident) beyond which a process is replaced; without it there is "
+            "no limit.",
+            minimum=64 * MIB,
+        ),
+    )
+    pin_cpus: bool = attrs.field(
+        default=False, metadata=_says("Keep each process on a core of its own.")
+    )
+    spare: bool = attrs.field(
+        default=True,
+        metadata=_says("Keep a process ready to take the place of one that fails."),
+    )
+    intensity: int = attrs.field(
+        default=5, metadata=_says("Failures of one process allowed within period.", minimum=0)
+    )
+    period: float = attrs.field(
+        default=60.0, metadata=_says("Seconds over which failures count.", exclusiveMinimum=0)
+    )
+
+    @classmethod
+    def _rules(cls, good: Mapping[str, Any]) -> Iterator[ConfigError]:
+        heartbeat, hang = good.get("heartbeat_seconds"), good.get("hang_seconds")
+        if heartbeat is not None and hang is not None and hang < 4 * heartbeat:
+            yield ConfigError(
+                "hang_seconds",
+                f"{hang:g} is too small: at least 4 times heartbeat_seconds, which is "
+                f"{heartbeat:g}",
+            )
+
+
+@attrs.frozen
 class FarmConfig(Table):
-    """A whole farm. Sizes are bytes; without ``data`` nothing is stored."""
+    """A whole farm. Sizes are bytes; without ``data`` nothing is stored.
+
+    Without ``processes`` a library runs all within the process that opens the farm, and ``farm
+    run`` takes one for each core.
+    """
 
     collectors: tuple[CollectorConfig, ...] = attrs.field(
         converter=_collectors,
@@ -340,9 +399,34 @@ class FarmConfig(Table):
     instruments: InstrumentsConfig = attrs.field(
         default=InstrumentsConfig(), metadata=_says("How lists of instruments are used.")
     )
+    processes: int | None = attrs.field(
+        default=None,
+        metadata=_says(
+            "Processes over which connections are spread; 1 runs all within yours.",
+            minimum=1,
+            maximum=256,
+        ),
+    )
+    cluster: ClusterConfig = attrs.field(
+        default=ClusterConfig(), metadata=_says("How several processes are watched.")
+    )
+    shard: str | None = attrs.field(
+        default=None,
+        metadata=_says(
+            "The share of the feeds to collect here, of several farms of one configuration: 2/8 "
+            "is the second of eight.",
+            pattern=SHARE_PATTERN,
+        ),
+    )
+
+    @property
+    def share(self) -> Share | None:
+        """What ``shard`` means; None: everything is collected here."""
+        return None if self.shard is None else Share.parse(self.shard)
 
     @classmethod
     def _rules(cls, good: Mapping[str, Any]) -> Iterator[ConfigError]:
+        yield from share_faults(good.get("shard"))
         owners: _Owners = {}
         for index, collector in enumerate(good.get("collectors", ())):
             yield from _shared_market_streams(index, collector, owners)

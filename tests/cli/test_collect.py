@@ -2,10 +2,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow.dataset
 import pytest
+import trio
 
+from farm.cli import collect
+from farm.cli.app import run_app
+from farm.config import FarmConfig
+from farm.exchanges.share import Share
+from farm.pipeline import forecast
 from tests.cli.processes import farm, stored_counts, summary_counts
 from tests.recordings import recording
 
@@ -133,3 +140,90 @@ def test_a_directory_of_another_number_mode_is_refused(tmp_path: Path) -> None:
     assert "float" in again.stderr
     assert "decimal" in again.stderr
     assert "Traceback" not in again.stderr
+
+
+# --------------------------------------------------------------------------- processes and shares
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[FarmConfig]:
+    """The configurations of the farms that commands open; none of these farms runs."""
+    configs: list[FarmConfig] = []
+
+    async def run_nothing(*_: Any, **__: Any) -> int:
+        await trio.lowlevel.checkpoint()
+        return 0
+
+    monkeypatch.setattr(collect, "open_farm", configs.append)
+    monkeypatch.setattr(collect, "run_farm", run_nothing)
+    monkeypatch.setattr(forecast, "usable_cores", lambda: 3)
+    return configs
+
+
+def write_config(directory: Path, head: str = "", symbols: int = 1000) -> Path:
+    path = directory / "farm.toml"
+    names = [f"C{i}USDT" for i in range(symbols)]  # 200 on a connection
+    path.write_text(
+        f'{head}\n[[collectors]]\nexchange = "binance"\nmarket = "usdm"\nsymbols = {names}\n'
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("head", "options", "processes"),
+    [
+        ("", {}, 3),
+        ("processes = 2", {}, 2),
+        ("processes = 1", {}, 1),
+        ("", {"processes": 5}, 5),
+        ("processes = 2", {"processes": 1}, 1),
+        ("", {"shard": "1/4"}, 2),
+        ("shard = '1/4'", {}, 2),
+        ("shard = '1/4'", {"shard": "1/2"}, 3),
+    ],
+)
+async def test_processes_are_those_of_the_option_or_the_file_or_one_for_each_core(
+    head: str, options: dict[str, Any], processes: int, tmp_path: Path, opened: list[FarmConfig]
+) -> None:
+    assert await collect.run(write_config(tmp_path, head), **options) == 0
+    (config,) = opened
+    assert config.processes == processes
+
+
+async def test_no_process_is_without_a_connection(tmp_path: Path, opened: list[FarmConfig]) -> None:
+    await collect.run(write_config(tmp_path, symbols=300))
+    assert [config.processes for config in opened] == [2]
+
+
+async def test_a_share_is_that_of_the_option_or_the_file(
+    tmp_path: Path, opened: list[FarmConfig]
+) -> None:
+    path = write_config(tmp_path, "shard = '3/8'")
+    await collect.run(path)
+    await collect.run(path, shard="2/4")
+    await collect.run(write_config(tmp_path))
+    assert [config.share for config in opened] == [Share(3, 8), Share(2, 4), None]
+
+
+async def test_the_demo_runs_in_one_process_unless_told_otherwise(
+    tmp_path: Path, opened: list[FarmConfig]
+) -> None:
+    await collect.demo(data=str(tmp_path))
+    await collect.demo(data=str(tmp_path), processes=2)
+    assert [config.processes for config in opened] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "x.toml", "--processes", "0"], "--processes"),
+        (["run", "x.toml", "--processes", "257"], "--processes"),
+        (["demo", "--processes", "0"], "--processes"),
+        (["run", "x.toml", "--shard", "0/8"], "--shard: '0/8': the first shard is 1/8"),
+        (["run", "x.toml", "--shard", ""], "--shard: '' is no share"),
+    ],
+)
+def test_processes_and_shares_that_make_no_sense(
+    arguments: list[str], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run_app(arguments) == 2
+    printed = capfd.readouterr()
+    assert said in printed.out + printed.err

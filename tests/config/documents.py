@@ -12,6 +12,7 @@ import pytest
 
 import farm.config
 from farm.config import (
+    ClusterConfig,
     CollectorConfig,
     ConfigErrors,
     Endpoints,
@@ -29,6 +30,7 @@ TABLES = (
     InstrumentsConfig,
     SupervisionConfig,
     StorageConfig,
+    ClusterConfig,
 )
 FIELD_NAMES = sorted({field.name for table in TABLES for field in attrs.fields(table)})
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from farm.config import (
+    ClusterConfig,
     CollectorConfig,
     Endpoints,
     FarmConfig,
@@ -343,11 +344,26 @@ def test_possible_addresses(url: str) -> None:
         (StorageConfig, "flush_seconds", 0, "0.0 is not above 0"),
         (InstrumentsConfig, "refresh_seconds", 0, "0.0 is not above 0"),
         (InstrumentsConfig, "start_seconds", -0.1, "-0.1 is too small: at least 0"),
+        (ClusterConfig, "heartbeat_seconds", 0, "0.0 is not above 0"),
+        (
+            ClusterConfig,
+            "hang_seconds",
+            0.9,
+            "0.9 is too small: at least 4 times heartbeat_seconds, which is 0.25",
+        ),
+        (ClusterConfig, "memory_limit", 2**26 - 1, "67108863 is too small: at least 67108864"),
+        (ClusterConfig, "intensity", -1, "-1 is too small: at least 0"),
+        (ClusterConfig, "period", 0, "0.0 is not above 0"),
     ],
 )
 def test_numbers_out_of_bounds(table: Any, name: str, value: float, message: str) -> None:
-    places = {SupervisionConfig: "supervision", StorageConfig: "storage"}
-    place = places.get(table, "instruments")
+    places = {
+        SupervisionConfig: "supervision",
+        StorageConfig: "storage",
+        InstrumentsConfig: "instruments",
+        ClusterConfig: "cluster",
+    }
+    place = places[table]
     [(path, found)] = faults(document(**{place: {name: value}})).items()
     assert path == f"{place}.{name}"
     assert found.startswith(message)
@@ -358,6 +374,27 @@ def test_the_bounds_themselves_are_allowed() -> None:
     made = SupervisionConfig(backoff_initial=30, intensity=0, drain_seconds=0)
     assert (made.backoff_initial, made.backoff_cap, made.intensity) == (30.0, 30.0, 0)
     assert StorageConfig(flush_rows=1, flush_bytes=1).flush_rows == 1
+    assert ClusterConfig(heartbeat_seconds=10, hang_seconds=40).hang_seconds == 40.0
+    assert ClusterConfig(memory_limit=2**26, intensity=0).memory_limit == 2**26
+
+
+def test_a_slow_heart_needs_more_patience() -> None:
+    assert faults(document(cluster={"heartbeat_seconds": 2})) == {
+        "cluster.hang_seconds": "5 is too small: at least 4 times heartbeat_seconds, which is 2"
+    }
+    assert faults(document(cluster={"heartbeat_seconds": 20, "hang_seconds": 100})) == {
+        "cluster.heartbeat_seconds": "20.0 is too large: at most 10"
+    }
+
+
+def test_processes_and_shares() -> None:
+    assert faults(document(processes=0)) == {"processes": "0 is too small: at least 1"}
+    assert faults(document(processes=257)) == {"processes": "257 is too large: at most 256"}
+    assert faults(document(shard="0/8")) == {"shard": "'0/8': the first shard is 1/8"}
+    assert faults(document(shard="8")) == {
+        "shard": "'8' is no share: write it as 2/8, the second of eight"
+    }
+    assert faults(document(shard=2)) == {"shard": "expected a string, got the integer 2"}
 
 
 def test_queues_are_bounded_by_something() -> None:

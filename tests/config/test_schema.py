@@ -77,6 +77,19 @@ GOOD: list[dict[str, Any]] = [
     document(collectors=[collector(symbols=["币安人生USDT", "BTCUSDT_260925"])]),
     document(collectors=[collector(symbols=["*USDT", "BTCUSDT_??????"])]),
     document(instruments={"check": False, "refresh_seconds": 0.5, "start_seconds": 0}),
+    *(document(processes=value) for value in (1, 256)),
+    document(
+        cluster={
+            "heartbeat_seconds": 10,
+            "hang_seconds": 40,
+            "memory_limit": 1 << 26,
+            "pin_cpus": True,
+            "spare": False,
+            "intensity": 0,
+            "period": 0.5,
+        }
+    ),
+    *(document(shard=share) for share in ("1/1", "2/8", "9999/9999")),
     document(collectors=[collector(lanes=4, time_unit="microsecond", rotate_seconds=1)]),
     document(collectors=[collector(streams=["book"], snapshot_levels=5000)]),
     *(document(collectors=[collector(latency_budget=value)]) for value in (0, 0.001, 1)),
@@ -146,6 +159,16 @@ BAD: list[dict[str, Any]] = [
     document(instruments={"refresh_seconds": 0}),
     document(instruments={"start_seconds": -1}),
     document(instruments={"refresh": 1}),
+    *(document(processes=value) for value in (0, 257, 1.5, "2", True)),
+    document(cluster={"heartbeat_seconds": 0}),
+    document(cluster={"heartbeat_seconds": 11, "hang_seconds": 60}),
+    document(cluster={"hang_seconds": 0}),
+    document(cluster={"memory_limit": (1 << 26) - 1}),
+    document(cluster={"pin_cpus": 1}),
+    document(cluster={"intensity": -1}),
+    document(cluster={"period": 0}),
+    document(cluster={"beat": 1}),
+    *(document(shard=share) for share in ("", "2", "0/8", "1/0", "01/8", "-1/8", "1/10000", 2)),
 ]
 
 
@@ -156,6 +179,8 @@ SEEN_BY_LOAD_CONFIG_ALONE: list[dict[str, Any]] = [
     document(collectors=[collector(streams=["book"], endpoints={"ws": "ws://h"})]),
     document(collectors=[collector(market="usdm", streams=["ticker"], market_streams=["ticker"])]),
     document(collectors=[collector(), collector()]),
+    document(cluster={"hang_seconds": 0.9}),
+    document(shard="9/8"),
 ]
 """The schema's module says so: what holds between several values only load_config checks."""
 
@@ -222,9 +247,16 @@ def test_the_schemas_defaults_are_the_classes_own() -> None:
     for name in ("snapshot_levels", "poll_seconds", "rotate_seconds"):
         assert "default" not in one[name]  # absent is what None is in TOML
     assert properties["numbers"]["default"] == "float"
-    tables = ("supervision", "storage", "instruments")
+    tables = ("supervision", "storage", "instruments", "cluster")
     written = {
-        name: {key: entry["default"] for key, entry in properties[name]["properties"].items()}
+        name: {
+            key: entry["default"]
+            for key, entry in properties[name]["properties"].items()
+            if key != "memory_limit"
+        }
         for name in tables
     }
+    assert "default" not in properties["cluster"]["properties"]["memory_limit"]
+    assert "default" not in properties["processes"]
+    assert "default" not in properties["shard"]
     assert load_config(document(**written)) == load_config(document())

@@ -8,6 +8,7 @@ import cattrs
 import pytest
 
 from farm.config import (
+    ClusterConfig,
     CollectorConfig,
     Endpoints,
     FarmConfig,
@@ -18,6 +19,7 @@ from farm.config import (
     parse_toml,
 )
 from farm.exchanges.registry import MARKETS, rules_of
+from farm.exchanges.share import Share
 from farm.types import Exchange, Market, NumberMode, TimeFrame
 from tests.config.documents import collector, document, example_toml, faults
 
@@ -44,6 +46,8 @@ def test_everything_but_the_collectors_has_a_default() -> None:
     assert attrs.astuple(config.supervision) == (0.5, 30.0, 60.0, 5, 60.0, "raise", 10.0)
     assert attrs.astuple(config.storage) == (250_000, 32 * 1024 * 1024, 60.0)
     assert attrs.astuple(config.instruments) == (True, 600.0, 10.0)
+    assert attrs.astuple(config.cluster) == (0.25, 5.0, None, False, True, 5, 60.0)
+    assert (config.processes, config.shard, config.share) == (None, None, None)
     made = config.collectors[0]
     assert (made.market_streams, made.lanes, made.time_unit) == ((), 1, "millisecond")
     assert (made.snapshot_levels, made.poll_seconds, made.rotate_seconds) == (None, None, None)
@@ -53,6 +57,9 @@ def test_everything_but_the_collectors_has_a_default() -> None:
 def test_a_document_with_everything_in_it() -> None:
     config = parse_toml(
         """
+        processes = 4
+        shard = "2/8"
+
         [[collectors]]
         exchange = "binance"
         market = "usdm"
@@ -75,6 +82,15 @@ def test_a_document_with_everything_in_it() -> None:
         check = true
         refresh_seconds = 60
         start_seconds = 0
+
+        [cluster]
+        heartbeat_seconds = 0.5
+        hang_seconds = 2
+        memory_limit = 2_000_000_000
+        pin_cpus = true
+        spare = false
+        intensity = 3
+        period = 600
         """
     )
     first, second = config.collectors
@@ -85,6 +101,9 @@ def test_a_document_with_everything_in_it() -> None:
     assert isinstance(first.poll_seconds, float)  # written as 15
     assert second.time_unit == "microsecond"
     assert config.instruments == InstrumentsConfig(True, 60.0, 0.0)
+    assert config.processes == 4
+    assert config.share == Share(2, 8)
+    assert config.cluster == ClusterConfig(0.5, 2.0, 2_000_000_000, True, False, 3, 600.0)
     assert [(s.spec, s.symbol, s.route) for s in first.streams_of_market()] == [
         ("mark_price", "*", "market"),
         ("contract_info", "*", "market"),

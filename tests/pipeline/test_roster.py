@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -21,6 +22,8 @@ from farm import (
     open_farm,
 )
 from farm.actors.connection import ConnectionActor
+from farm.exchanges.registry import rules_of
+from farm.exchanges.share import Share
 from farm.storage.reader import read_batches
 from farm.testing import FakeExchange, MarketSimulator, Push, Recorded, open_fake
 from farm.types import Exchange, Market
@@ -435,3 +438,152 @@ async def test_the_snapshot_of_a_symbol_that_went_is_given_up() -> None:
         await until(lambda: gone.stream.name not in lane.session.statuses)
         await until(lambda: not source._fetching)
         assert feeds(farm, "live") == {"BTCUSDT/book"}
+
+
+# -------------------------------------------------------------------------------------- in shares
+def holder(name: str, symbol: str, spec: str = "trade") -> int:
+    """The half, 1 or 2, that collects a stream."""
+    stream = rules_of(*market_of(name)).streams.stream(symbol, spec)
+    return 1 if Share(1, 2).has(stream) else 2
+
+
+async def open_halves(stack: AsyncExitStack, config: dict[str, Any]) -> dict[int, Farm]:
+    """Both farms of one configuration; neither knows of the other."""
+    return {
+        half: await stack.enter_async_context(open_farm(config | {"shard": f"{half}/2"}))
+        for half in (1, 2)
+    }
+
+
+def symbols_of(farm: Farm) -> set[str]:
+    return {symbol for roster in farm._pipeline.rosters for symbol in roster.symbols}
+
+
+def carried(farm: Farm) -> set[str]:
+    """Symbol and spec of every stream that its lines are to carry."""
+    streams = [stream for line in farm._pipeline.lines for stream in line.planned.values()]
+    return {f"{stream.symbol}/{stream.spec}" for stream in streams}
+
+
+async def test_each_feed_is_collected_by_the_farm_whose_share_it_is_in() -> None:
+    name, symbols = "binance/usdm", [f"C{i}USDT" for i in range(8)]
+    everything = {f"{symbol}/{spec}" for symbol in symbols for spec in ("trade", "book")}
+    everything |= {"*/mini_ticker", "*/liquidation"}
+    async with AsyncExitStack() as stack:
+        fake = await stack.enter_async_context(open_fake(live(name, symbols)))
+        market_streams = ["mini_ticker", "liquidation"]
+        config = config_of(name, ["*USDT"], ["trade", "book"], fake, market_streams=market_streams)
+        halves = await open_halves(stack, config)
+        readers = {
+            half: await stack.enter_async_context(farm.subscribe(Instrument))
+            for half, farm in halves.items()
+        }
+        collected = {half: carried(farm) for half, farm in halves.items()}
+        assert collected[1] | collected[2] == everything
+        assert not collected[1] & collected[2]
+        for half, farm in halves.items():
+            ours = {symbol for symbol in symbols if holder(name, symbol) == half}
+            assert symbols_of(farm) == ours
+            assert {f"{s}/{spec}" for s in ours for spec in ("trade", "book")} <= collected[half]
+            farm.stop()
+            terms = [row.symbol async for batch in readers[half] for row in batch]
+            assert sorted(terms) == sorted(ours)
+
+
+async def test_what_comes_and_goes_does_so_in_its_own_share() -> None:
+    name = "binance/spot"
+    first, second = (
+        [f"C{i}USDT" for i in range(20) if holder(name, f"C{i}USDT") == half][:3] for half in (1, 2)
+    )
+    symbols = [*first, *second]
+    listed = [first[0], second[0]]
+    async with AsyncExitStack() as stack:
+        fake = await stack.enter_async_context(open_fake(live(name, symbols, listed=listed)))
+        config = config_of(name, ["*USDT"], ["trade"], fake)
+        config["instruments"] = {"refresh_seconds": 0.2}
+        one, two = (await open_halves(stack, config)).values()
+        for symbol in (first[1], second[1]):
+            fake.list_symbol(symbol)
+        await until(lambda: symbols_of(one) == set(first[:2]))
+        await until(lambda: symbols_of(two) == set(second[:2]))
+        for symbol in (first[0], second[0]):
+            fake.delist_symbol(symbol)
+        await until(lambda: symbols_of(one) == {first[1]})
+        await until(lambda: symbols_of(two) == {second[1]})
+        for symbol in (first[0], second[0]):  # listed again
+            fake.list_symbol(symbol)
+        await until(lambda: carried(one) == {f"{symbol}/trade" for symbol in first[:2]})
+        await until(lambda: carried(two) == {f"{symbol}/trade" for symbol in second[:2]})
+
+
+async def test_one_script_changes_the_farms_of_all_shares() -> None:
+    name, symbols = "binance/spot", [f"C{i}USDT" for i in range(8)]
+    ours, theirs = (
+        [symbol for symbol in symbols if holder(name, symbol) == half] for half in (1, 2)
+    )
+    async with open_fake(live(name, symbols)) as fake:
+        config = config_of(name, [ours[0]], ["trade"], fake) | {"shard": "1/2"}
+        async with open_farm(config) as farm:
+            assert await farm.add_symbols("*USDT") == ours[1:]
+            assert await farm.add_symbols(theirs) == []
+            await farm.add_streams("quote")
+            assert carried(farm) == {f"{s}/{spec}" for s in ours for spec in ("trade", "quote")}
+            farm.remove_symbols([ours[0], theirs[0]])
+            with pytest.raises(UnknownSymbol, match=f"'{theirs[0]}' is not collected"):
+                farm.remove_symbols(theirs[0])
+            assert carried(farm) == {f"{s}/{spec}" for s in ours[1:] for spec in ("trade", "quote")}
+            farm.remove_streams(["trade", "quote"])
+            assert carried(farm) == set()
+            await farm.add_streams("trade")
+            assert carried(farm) == {f"{s}/trade" for s in ours[1:]}
+            assert await farm.add_symbols([ours[0], theirs[0]]) == [ours[0]]
+
+
+async def test_an_option_comes_to_a_share_with_the_trades_of_its_coin() -> None:
+    """They are one stream of the coin, and collected where that is, apart from what has a stream of
+    its own."""
+    name = "bybit/option"
+    calls = [f"BTC-25JUN27-{strike}-C-USDT" for strike in range(100_000, 112_000, 2_000)]
+    trading = holder(name, calls[0])
+    own = {call for call in calls if holder(name, call, "ticker") == trading}
+    assert own
+    assert own < set(calls)
+    async with open_fake(live(name, calls)) as fake:
+        config = config_of(name, calls, ["ticker"], fake) | {"shard": f"{trading}/2"}
+        async with open_farm(config) as farm:
+            (roster,) = farm._pipeline.rosters
+            assert symbols_of(farm) == own
+            assert set(await roster.add_streams(["trade"])) == set(calls) - own
+            assert symbols_of(farm) == set(calls)
+            assert carried(farm) == {"BTC/trade", *(f"{call}/ticker" for call in own)}
+            farm.remove_streams("trade")
+            assert symbols_of(farm) == own
+            assert carried(farm) == {f"{call}/ticker" for call in own}
+
+
+@pytest.mark.parametrize("half", [1, 2])
+async def test_what_two_collectors_have_is_refused_in_every_share(half: int) -> None:
+    async with open_fake(live("binance/spot", ["BTCUSDT", "ETHUSDT"])) as fake:
+        first = collector("binance", "spot", ["BTCUSDT"], ["trade"], fake)
+        second = collector("binance", "spot", ["*USDT"], ["quote", "trade"], fake)
+        with pytest.raises(ConfigErrors, match="collected by collectors\\[0\\] already"):
+            async with open_farm({"collectors": [first, second], "shard": f"{half}/2"}):
+                pass
+
+
+async def test_a_share_of_nothing_waits_for_something(caplog: pytest.LogCaptureFixture) -> None:
+    """A container that ended would be started again and again."""
+    name, symbols = "binance/spot", [f"C{i}USDT" for i in range(8)]
+    ours, theirs = (
+        [symbol for symbol in symbols if holder(name, symbol) == half] for half in (1, 2)
+    )
+    async with open_fake(live(name, symbols)) as fake:
+        config = config_of(name, theirs, ["trade"], fake) | {"shard": "1/2"}
+        async with open_farm(config) as farm:
+            assert "share 1/2 has nothing to collect so far; it waits" in caplog.text
+            assert carried(farm) == set()
+            assert await farm.add_symbols(ours) == ours
+            await until(lambda: feeds(farm, "live") == {f"{symbol}/trade" for symbol in ours})
+        caplog.clear()
+        async with open_farm(config | {"shard": "2/2"}):
+            assert "nothing to collect" not in caplog.text
