@@ -94,6 +94,11 @@ class Delivery(ABC, Generic[T]):
         """
         return Reader(self, actor)
 
+    @property
+    def in_hand(self) -> bool:
+        """Whether a reader has an item that it is not done with, as far as it said."""
+        return self._held is not None
+
     def _let_go(self) -> T | None:
         """The item that is held; from here on it is not."""
         held, self._held = self._held, None

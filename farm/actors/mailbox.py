@@ -81,6 +81,7 @@ class Mailbox(Delivery[T]):
         # (True), and control items among them (False).
         self._head: deque[tuple[T, bool]] = deque()
         self._growing: T | None = None  # the loss at the end of the head, still growing
+        self._untold: deque[int] = deque()  # items dropped in each loss of the head
         self._room: trio.Event | None = None  # who waits for room waits for this
         self._closed = False
         self._goes_on_until = -math.inf
@@ -94,6 +95,12 @@ class Mailbox(Delivery[T]):
     def __bool__(self) -> bool:
         """True: a mailbox where nothing waits is a mailbox all the same."""
         return True
+
+    @property
+    def passed(self) -> int:
+        """Items of those offered that are done with: their reader has asked for the next one, or
+        was told that they were dropped."""
+        return self.taken + self.dropped - sum(self._untold) - self.in_hand
 
     def put(self, item: T) -> None:
         """Put an item without waiting; with ``drop_oldest`` older ones may have to go.
@@ -183,11 +190,13 @@ class Mailbox(Delivery[T]):
         for item, is_loss in self._head:
             yield item, not is_loss
         self._head.clear()
+        self._untold.clear()
         self._growing = None
         self._make_room()
 
     def _put_first(self, loss: T) -> None:
         self._head.appendleft((loss, True))
+        self._untold.appendleft(0)  # it counts as taken
 
     def _hand_over(self, item: T) -> None:
         """The reader waits, and nothing else does: its turn comes at once."""
@@ -220,6 +229,9 @@ class Mailbox(Delivery[T]):
         self.dropped += 1
         if self._growing is not None:
             self._head.pop()
+            self._untold[-1] += 1
+        else:
+            self._untold.append(1)
         self._growing = self._lose(self._growing, item, False)
         self._head.append((self._growing, True))
 
@@ -257,6 +269,8 @@ class Mailbox(Delivery[T]):
             if item is self._growing:
                 self._growing = None
             self.taken += not is_loss
+            if is_loss:
+                self._untold.popleft()
             if is_loss and not self._head:
                 self._keep_oldest()
             return item

@@ -98,11 +98,20 @@ class BookSync(ABC):
         self._forget()
         self._ask(time)
 
+    def moved(self) -> None:
+        """It is kept by another process now: what was asked for has to be asked for anew."""
+        self._asked_at = None
+
     @property
     def need(self) -> int:
         """How urgently it wants its snapshot: more comes first. A book that had stood goes before
         one that never did; then the one that was changed more often since it was last whole."""
         return STOOD * self._stood + self.diffs - self._diffs_when_whole
+
+    @property
+    def levels(self) -> Levels:
+        """Its levels as they stand, not to be changed."""
+        return self._levels
 
     def book(self, depth: int | None = None) -> OrderBook:
         """A copy of the book, its best `depth` levels a side, with its verdict."""

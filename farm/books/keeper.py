@@ -58,6 +58,10 @@ class BookKeeper:
         """The books kept."""
         return self._books.values()
 
+    def book_of(self, feed: str) -> BookSync | None:
+        """The book of a feed, if it is kept here."""
+        return self._by_feed.get(feed)
+
     def take(self, bundle: Bundle) -> Bundle:
         """Bring the books up to date, set verdicts, and add the gaps that this shows."""
         if bundle.asked:

@@ -8,7 +8,8 @@ Either may come first, up to 82 messages apart, so both sides are remembered.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TypeAlias
+from itertools import islice
+from typing import Any, TypeAlias
 
 from farm.entities import Quote
 from farm.types import Number
@@ -19,6 +20,9 @@ Best: TypeAlias = tuple[Number, Number] | None
 
 REMEMBERED = 1_024
 """Book tops kept for quotes that come after them."""
+
+MOVED = 128
+"""And of those as many as go to another process with their book."""
 
 MAX_WAITING = 50_000
 """Quotes kept for a book that has yet to get there; beyond that the oldest are let go."""
@@ -34,6 +38,10 @@ class QuoteCheck:
         self._waiting: OrderedDict[int, Quote] = OrderedDict()  # to most of them no book ever comes
         self._tops: OrderedDict[int, tuple[Best, Best]] = OrderedDict()
         self._at: int | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        tops = islice(reversed(self._tops.items()), MOVED)
+        return self.__dict__ | {"_tops": OrderedDict(reversed(list(tops)))}
 
     def clear(self) -> None:
         """The book is no longer what these were to be compared with."""

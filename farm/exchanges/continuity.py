@@ -103,6 +103,10 @@ class TradeContinuity:
             if chain is not None and chain.proven and gap.cause in _LOST_WITHIN:
                 chain.lose()
 
+    def forget_deliveries(self) -> None:
+        """No bundle that was taken will be delivered again."""
+        self._outcomes.clear()
+
     def finish(self) -> list[Gap]:
         """The gaps still held back, as they are: no event follows that could settle them. What a
         last bundle still tells (``final``) is passed on as it comes."""

@@ -14,10 +14,13 @@ from farm.exchanges.session import Lost, StreamState, StreamStatus
 from farm.exchanges.streams import Stream
 from farm.types import GapCause, GapUnit, Nanoseconds
 
-__all__ = ["VENUE_EDGE", "Outages", "stream_gap", "stream_gaps"]
+__all__ = ["SHARD_EDGE", "VENUE_EDGE", "Outages", "stream_gap", "stream_gaps"]
 
 VENUE_EDGE = "venue"
 """The edge of losses that happened before the data reached us."""
+
+SHARD_EDGE = "shard"
+"""The edge of what a process of ours had received, or could not receive, when it failed."""
 
 
 def stream_gap(
@@ -221,6 +224,13 @@ class Outages:
     ) -> list[Gap]:
         start, status.down_since = status.down_since, None
         status.down_cause = GapCause.DISCONNECT
+        edge = SHARD_EDGE if cause is GapCause.CRASH else VENUE_EDGE
         return stream_gaps(
-            status.stream, cause, start=start, end=time, receive_time=time, ordinal=ordinal
+            status.stream,
+            cause,
+            start=start,
+            end=time,
+            receive_time=time,
+            ordinal=ordinal,
+            edge=edge,
         )

@@ -63,10 +63,7 @@ class Budget:
         Cancelled, it has spent nothing and left the queue. Raises BudgetExceeded for more than
         could ever be granted.
         """
-        if amount < 1:
-            raise ValueError(f"budget {self.name!r}: cannot acquire {amount}")
-        if amount > self.limit:
-            raise BudgetExceeded(f"budget {self.name!r}: {amount} exceeds the limit {self.limit}")
+        self._see_possible(amount)
         async with self._turn:
             # Again after each sleep: a pause or an observation may have come meanwhile. Neither
             # makes anything ready sooner, so nothing needs to wake us.
@@ -83,6 +80,12 @@ class Budget:
         excess = used - self.used
         if excess > 0:
             self._spend(excess)
+
+    def _see_possible(self, amount: int) -> None:
+        if amount < 1:
+            raise ValueError(f"budget {self.name!r}: cannot acquire {amount}")
+        if amount > self.limit:
+            raise BudgetExceeded(f"budget {self.name!r}: {amount} exceeds the limit {self.limit}")
 
     def _ready_time(self, amount: int) -> float:
         """When `amount` can be spent, as far as is known now."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import attrs
@@ -29,7 +29,7 @@ from farm.exchanges.streams import Stream
 from farm.pipeline.endings import last_words, words_without_core
 from farm.pipeline.environment import Settings
 from farm.storage.quarantine import QuarantineStore
-from farm.types import CollectorStatus, Nanoseconds, NumberMode
+from farm.types import CollectorStatus, GapCause, Nanoseconds, NumberMode
 
 __all__ = ["Lane", "SessionOptions", "make_lane"]
 
@@ -131,6 +131,13 @@ class Lane:
         if event.error is not None:
             self.last_error = str(event.error) or type(event.error).__name__
 
+    def went_down(self, since: Mapping[str, Nanoseconds]) -> None:
+        """These of its streams were collected by a process that failed, and what came `since` then
+        is lost; it is recorded when they are back."""
+        for name, time in since.items():
+            if (status := self.session.statuses.get(name)) is not None:
+                status.down_since, status.down_cause = time, GapCause.CRASH
+
     def is_dead(self) -> None:
         """A stage is parked: what comes is not processed, so nothing may look alive."""
         self.status = CollectorStatus.PARKED
@@ -142,6 +149,12 @@ class Lane:
         if not self.finished:
             self.finished = True
             self.inputs.put(Finished(now))
+            self.inputs.close()
+
+    def leave(self) -> None:
+        """As :meth:`finish`, without a last word: another process goes on with its streams."""
+        if not self.finished:
+            self.finished = True
             self.inputs.close()
 
     def give_up(self, now: Nanoseconds) -> None:

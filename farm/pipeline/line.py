@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import count as count_up
 
 import attrs
 import trio
@@ -23,6 +22,7 @@ from farm.exchanges.lanes.merger import LaneMerger
 from farm.exchanges.rules import MarketRules
 from farm.exchanges.session import LAST_SERIAL, Input, StreamStatus
 from farm.exchanges.streams import Stream
+from farm.pipeline.edges import EdgeCounts
 from farm.pipeline.endings import as_lost, last_bundles
 from farm.pipeline.environment import Settings
 from farm.pipeline.lane import Lane, SessionOptions, make_lane
@@ -48,12 +48,14 @@ class PastLanes:
     rotations: int = 0
     unknown_values: Counter[str] = attrs.field(factory=Counter)
     foreign: Counter[str] = attrs.field(factory=Counter)
+    edges: EdgeCounts = attrs.field(factory=EdgeCounts)
 
     def add(self, lane: Lane, market: str) -> None:
         """This lane of a market is gone."""
         self.frames += lane.counters.frames
         self.reconnects += max(0, lane.counters.connects - 1)
         self.quarantined += lane.inputs.quarantine_count
+        self.edges.add(lane.inputs)
         for value, count in lane.session.unknown_values.items():
             self.unknown_values[f"{market} {value}"] += count
         for stream, count in lane.session.foreign.items():
@@ -67,6 +69,7 @@ class PastLanes:
         self.rotations += others.rotations
         self.unknown_values += others.unknown_values
         self.foreign += others.foreign
+        self.edges.include(others.edges)
 
 
 @attrs.define(eq=False)
@@ -79,6 +82,12 @@ class Line:
     set its lanes are ended, and then the line. ``in_hand`` is being published by the aggregator,
     and ``unsent`` is to be published in its place when it has ended. What crashes an actor twice
     is kept in ``quarantine``.
+
+    A line may go over to another process (:mod:`~farm.pipeline.handover`). ``held``: this is the
+    new one, whose bundles wait until the old one is at its end; ``settled`` is set when that is
+    decided. ``old_lanes`` are the other process's, which are to be let go of. ``has_heir``: this is
+    the old one; ``leaving``: it is being handed over. ``next_lane`` numbers the lanes, over all
+    processes.
     """
 
     name: str
@@ -99,10 +108,15 @@ class Line:
     aggregator_child: Child | None = None
     in_hand: Bundle | None = None
     unsent: deque[Bundle] = attrs.field(factory=deque)
+    held: bool = False
+    settled: trio.Event = attrs.field(factory=trio.Event)
+    has_heir: bool = False
+    leaving: bool = False
+    old_lanes: deque[str] = attrs.field(factory=deque)
+    next_lane: int = 1
     keeper: BookKeeper = attrs.field(init=False)
     merger: LaneMerger = attrs.field(init=False)
     continuity: TradeContinuity = attrs.field(init=False)
-    _numbers: count_up[int] = attrs.field(factory=lambda: count_up(1))
 
     def __attrs_post_init__(self) -> None:
         self.keeper = BookKeeper(
@@ -116,10 +130,14 @@ class Line:
         self.continuity = TradeContinuity(self.streams, self.settings.numbers)
 
     # -------------------------------------------------------------------------------------- lanes
+    def lane_name(self, number: int) -> str:
+        """The first lane has the line's name, the others a number besides."""
+        return self.name if number == 1 else f"{self.name}~{number}"
+
     def new_lane(self) -> Lane:
-        """One more lane: the first has the line's name, the others a number besides."""
-        number = next(self._numbers)
-        name = self.name if number == 1 else f"{self.name}~{number}"
+        """One more lane, of a name that none before had."""
+        name = self.lane_name(self.next_lane)
+        self.next_lane += 1
         streams = list(self.planned.values())
         lane = make_lane(
             name,
@@ -164,10 +182,43 @@ class Line:
         is must not depend on whose parser Trio runs first.
         """
         await self.closing.wait()
+        if self.held:
+            await self._fall_silent()
+        await self.end_old_lanes(now)
         for lane in list(self.lanes):
             lane.finish(now())
             await self.end_lane(lane, now)
         self.bundles.close()
+
+    async def end_old_lanes(self, now: Callable[[], Nanoseconds]) -> None:
+        """Let go of the lanes of the process before, as of any lane that has said its last word:
+        behind what waited meanwhile, for it is that which makes up for them."""
+        while self.old_lanes:
+            name = self.old_lanes[0]
+            await self.bundles.send(self._last_of(name, now()))
+            if name in self.old_lanes:  # the line may have been closed meanwhile
+                self.old_lanes.remove(name)
+
+    async def _fall_silent(self) -> None:
+        """End the lanes of a line that is held: the other process says what is to be said."""
+        for lane in list(self.lanes):
+            if lane.parser_child is not None:
+                lane.parser_child.ask_to_stop(0.0)
+                await lane.parser_child.wait()
+            lane.inputs.drain_in_order()
+            self.let_go(lane)
+        self.bundles.drain()
+
+    def _last_of(self, lane: str, now: Nanoseconds) -> Bundle:
+        origin = Origin(self.rules.exchange, self.rules.market, lane, 0)
+        return Bundle(origin, LAST_SERIAL, now, final=True)
+
+    @property
+    def left(self) -> int:
+        """How many reads wait to be processed here."""
+        if self.held:
+            return 0
+        return len(self.bundles) + sum(len(lane.inputs) for lane in self.lanes)
 
     async def publish_rest(
         self, publish: Callable[[Bundle], Awaitable[None]], now: Callable[[], Nanoseconds]
@@ -180,7 +231,7 @@ class Line:
 
     def _rest(self, now: Nanoseconds) -> list[Bundle]:
         child = self.aggregator_child
-        if child is not None and child.finished:
+        if self.held or (child is not None and child.finished):
             return []
         said: list[Bundle] = []
         if self.in_hand is not None:  # it was cancelled in publishing this, which is all processed
@@ -202,8 +253,7 @@ class Line:
         ended = {bundle.origin.connection for bundle in given if bundle.final}
         for name in self.merger.lanes:
             if name not in ended:  # its last bundle is among what is lost
-                origin = Origin(self.rules.exchange, self.rules.market, name, 0)
-                given.append(Bundle(origin, LAST_SERIAL, now, final=True))
+                given.append(self._last_of(name, now))
         return said + last_bundles(given, self.merger, self.continuity, self.keeper, now)
 
     def streams(self) -> list[Stream]:
@@ -221,6 +271,16 @@ class Line:
                     best[name] = status
         return list(best.values())
 
+    def delivering(self) -> dict[str, Nanoseconds | None]:
+        """When each of its streams last delivered on a connection that stands, by the venue's
+        name; None for never."""
+        stands = [lane.session.statuses for lane in self.lanes if lane.is_running]
+        times: dict[str, Nanoseconds | None] = {}
+        for name in self.planned:
+            found = (statuses[name].last_time for statuses in stands if name in statuses)
+            times[name] = max((time for time in found if time is not None), default=None)
+        return times
+
     # ------------------------------------------------------------------------------------- actors
     def aggregator(self, publish: Callable[[Bundle], Awaitable[None]]) -> AggregatorActor:
         """The stage behind the parsers."""
@@ -237,11 +297,11 @@ class Line:
     def resync(self, stream: Stream, need: int) -> None:
         """Have a book started anew, by the newest lane that stands: the oldest may be on its way
         out."""
+        self.merger.expect_snapshot(stream.feed)  # it may be another process that brings it
         lane = next((lane for lane in reversed(self.lanes) if lane.is_running), None)
         if lane is None and self.lanes:
             lane = self.lanes[-1]
         if lane is not None:
-            self.merger.expect_snapshot(stream.feed)
             lane.session.resync(stream, need)
 
     def pass_commands(self) -> None:
@@ -311,9 +371,12 @@ def make_line(
     overflow: Overflow,
     quarantine: QuarantineStore,
     streams: Sequence[Stream] = (),
+    *,
+    first_lane: int = 1,
+    held: bool = False,
 ) -> Line:
     """A line for `streams`, without lanes yet; `overflow` is the policy between connection and
-    parser."""
+    parser. Its lanes are numbered from `first_lane` on."""
     return Line(
         name,
         rules,
@@ -330,4 +393,6 @@ def make_line(
             hand_off=settings.hand_off,
         ),
         quarantine=quarantine,
+        held=held,
+        next_lane=first_lane,
     )

@@ -7,6 +7,7 @@ flow out. What is left in a mailbox after that is published as lost, before the 
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,11 @@ from farm.exchanges.registry import rules_of
 from farm.exchanges.session import Frames
 from farm.groups import raise_sole_leaf
 from farm.monitor.feeds import FeedCounters
+from farm.monitor.stats import EdgeStats
+from farm.pipeline.edges import EdgeCounts
 from farm.pipeline.environment import Environment, Settings
 from farm.pipeline.line import Line
+from farm.pipeline.line_source import LineSource, Rest
 from farm.pipeline.listings import Listings, NewsActor
 from farm.pipeline.roster import Roster
 from farm.pipeline.sink_rest import SinkRest
@@ -47,10 +51,11 @@ __all__ = ["Pipeline"]
 
 
 class Pipeline:
-    """Everything that runs for one farm.
+    """Everything that runs for one farm, or for a part of it.
 
-    Its sources are the connections that a configuration asks for, or a recording: then every edge
-    waits for room, since nothing upstream can starve.
+    Its sources are the connections that a configuration asks for; or those that `drive` opens,
+    which runs as long as they do; or a recording: then every edge waits for room, since nothing
+    upstream can starve. `make_sources`: who opens the lines, if not this process.
     """
 
     def __init__(
@@ -59,6 +64,8 @@ class Pipeline:
         config: FarmConfig | None = None,
         *,
         recording: tuple[Path, tuple[Exchange, Market] | None] | None = None,
+        drive: Callable[[Sources], Awaitable[None]] | None = None,
+        make_sources: Callable[[Pipeline, Supervisor], LineSource[Any]] | None = None,
         environment: Environment | None = None,
     ) -> None:
         self.settings = settings
@@ -78,7 +85,11 @@ class Pipeline:
         self._config = config
         self._overflow = Overflow.DROP_OLDEST if recording is None else Overflow.BLOCK
         self._subscribers: dict[Outlet, Mailbox[Batch[Any]]] = {}
-        self.sources: Sources | None = None
+        self._past_subscribers = EdgeCounts()
+        self._drive = drive
+        self._make_sources = make_sources or _local_sources
+        self.waiters: trio.Nursery | None = None
+        self.sources: LineSource[Any] | None = None
         self._source_scope: trio.CancelScope = trio.CancelScope()
         self._log = LifecycleLog()
         edge = "aggregator>sink"
@@ -114,7 +125,7 @@ class Pipeline:
         child: Child | None = None
         try:
             async with self._stage() as sinks:
-                child = sinks.add(sink, stop=self._end_readers, grace=self._grace)
+                child = sinks.add(sink, stop=self._end_readers, grace=self.grace)
                 try:
                     await self._run_stages(stack, task_status)
                 finally:
@@ -123,16 +134,22 @@ class Pipeline:
             if child is not None and (left := await self._save_rest(child)):
                 error.add_note(left)
             raise
-        if left := await self._save_rest(child):
+        left = await self._save_rest(child)
+        if self.sources is not None and (there := self.sources.unwritten()):
+            left = f"{left}; {there}" if left else there
+        if left:
             raise StorageFailed(left)
 
     async def _publish_rest(self) -> None:
         try:
-            await publish_rest(self.lines, self.hub.publish, self.now, self._grace())
+            await publish_rest(self._rests(), self.hub.publish, self.now, self.grace())
         except trio.Cancelled:  # the sink was given up, or all is to end: say what can be said
             with trio.CancelScope(shield=True, deadline=trio.current_time() + RECORDS):
-                await publish_rest(self.lines, self.hub.publish, self.now, 0.0)
+                await publish_rest(self._rests(), self.hub.publish, self.now, 0.0)
             raise
+
+    def _rests(self) -> Sequence[Rest]:
+        return [] if self.sources is None else self.sources.rests()
 
     async def _save_rest(self, sink: Child) -> str:
         if sink.finished or self.store is None:
@@ -142,7 +159,7 @@ class Pipeline:
         )
         rest.take(self._count_loss)
         if sink.given_up:
-            with trio.move_on_after(self._grace()):
+            with trio.move_on_after(self.grace()):
                 await rest.write()
         return rest.describe()
 
@@ -153,25 +170,15 @@ class Pipeline:
         self._source_scope.cancel()
 
     async def _run_stages(self, stack: AsyncExitStack, task_status: trio.TaskStatus[None]) -> None:
-        async with trio.open_nursery() as waiters:
+        async with trio.open_nursery() as self.waiters:
             async with self._stage() as stages:
-                self.sources = Sources(
-                    self.lines,
-                    self.settings,
-                    stages,
-                    waiters,
-                    self.feeds,
-                    self.hub.publish,
-                    self.now,
-                    self._grace,
-                    self.quarantine,
-                )
+                self.sources = self._make_sources(self, stages)
                 await self._run_sources(self.sources, stack, stages, task_status)
-            waiters.cancel_scope.cancel()
+            self.waiters.cancel_scope.cancel()
 
     async def _run_sources(
         self,
-        sources: Sources,
+        sources: LineSource[Any],
         stack: AsyncExitStack,
         stages: Supervisor,
         task_status: trio.TaskStatus[None],
@@ -180,26 +187,35 @@ class Pipeline:
             with self._source_scope:
                 async with trio.open_nursery() as changes:
                     try:
-                        if self._config is not None:
+                        if self.replay is None:
                             venues = Venues(self.environment, stack)
                             sources.connect_in(connections, changes, venues)
-                            await self._start_collectors(
-                                self._config, sources, connections, changes, venues, stages
-                            )
+                            if self._config is not None:
+                                await self._start_collectors(
+                                    self._config, sources, connections, changes, venues, stages
+                                )
                         task_status.started()
-                        if self.replay is None:
-                            await trio.sleep_forever()
-                        else:
-                            await self._play(self.replay)
+                        await self._run_source(sources)
                     finally:
                         sources.stop()
                         if self.listings is not None:
                             self.listings.stop()
 
+    async def _run_source(self, sources: LineSource[Any]) -> None:
+        """Until there is nothing more to come, or for ever."""
+        if self.replay is not None:
+            await self._play(self.replay)
+        elif self._drive is not None:
+            assert isinstance(sources, Sources)
+            await self._drive(sources)
+            self.stop()
+        else:
+            await trio.sleep_forever()
+
     async def _start_collectors(
         self,
         config: FarmConfig,
-        sources: Sources,
+        sources: LineSource[Any],
         connections: Supervisor,
         changes: trio.Nursery,
         venues: Venues,
@@ -207,7 +223,14 @@ class Pipeline:
     ) -> None:
         """Look up the symbols, and open the connections."""
         self.rosters += [
-            Roster(f"collectors[{index}]", collector, sources, self.feeds, self.rosters)
+            Roster(
+                f"collectors[{index}]",
+                collector,
+                sources,
+                self.feeds,
+                self.rosters,
+                self.settings.share,
+            )
             for index, collector in enumerate(config.collectors)
         ]
         listings = self.listings = Listings(
@@ -215,10 +238,11 @@ class Pipeline:
         )
         self.hub.listen(listings.take_note)
         news = NewsActor(listings.news, self.hub.publish)
-        stages.add(news, stop=listings.close, grace=self._grace)
+        stages.add(news, stop=listings.close, grace=self.grace)
         await listings.open(connections, changes, venues)
         for roster in self.rosters:
             await roster.start()
+        await sources.settled()
         for roster in self.rosters:  # all at once, and last: whoever subscribes first is told
             listings.publish(roster, list(roster.symbols))
 
@@ -230,7 +254,7 @@ class Pipeline:
             return self.replay.time
         return self.environment.wall_clock()
 
-    def _grace(self) -> float:
+    def grace(self) -> float:
         """Seconds that a stage has to end in: a recording that ended by itself has all the time."""
         if self.replay is not None and not self._source_scope.cancel_called:
             return math.inf
@@ -272,6 +296,7 @@ class Pipeline:
         """Connect a reader; its mailbox is closed when the run ends."""
         outlet = self.hub.subscribe(wanted, mailbox)
         self._subscribers[outlet] = mailbox
+        self._tell_readers()
         if self._drained:
             mailbox.close()
         return outlet
@@ -279,7 +304,12 @@ class Pipeline:
     def unsubscribe(self, outlet: Outlet) -> None:
         """Disconnect a reader."""
         self.hub.unsubscribe(outlet)
-        del self._subscribers[outlet]
+        self._past_subscribers.add(self._subscribers.pop(outlet))
+        self._tell_readers()
+
+    def _tell_readers(self) -> None:
+        if self.sources is not None:
+            self.sources.read_by(self.hub.filters)
 
     def subscriber_mailbox(self, name: str, max_bytes: int) -> Mailbox[Batch[Any]]:
         """A mailbox for a reader: what it is too slow for becomes gaps on its own edge."""
@@ -288,7 +318,7 @@ class Pipeline:
 
     # ----------------------------------------------------------------------------------- the lines
     def _open_replayed(self, replayed: ReplayedLine) -> None:
-        assert self.sources is not None
+        assert isinstance(self.sources, Sources)
         rules = rules_of(replayed.exchange, replayed.market)
         lane = self.sources.open_replayed(replayed.name, rules)
         lane.status = CollectorStatus.RUNNING
@@ -308,10 +338,35 @@ class Pipeline:
         for lane in lanes.values():
             lane.status = CollectorStatus.STOPPED
 
+    def stages(self) -> list[list[Mailbox[Any]]]:
+        """The queues of this process, in the order in which things go through them."""
+        lanes = [lane.inputs for line in self.lines for lane in line.lanes]
+        stored = [] if self.store is None else [self._sink_box]
+        return [lanes, [line.bundles for line in self.lines], stored]
+
+    def edges(self) -> list[EdgeStats]:
+        """What went through the queues until now, those of lines that are closed included."""
+        counts = EdgeCounts()
+        if self.sources is not None:
+            counts.include(self.sources.past.edges)
+        for line in self.lines:
+            counts.include(line.past.edges)
+            counts.add_all(lane.inputs for lane in line.lanes)
+            counts.add(line.bundles)
+        if self.store is not None:
+            counts.add(self._sink_box)
+        counts.include(self._past_subscribers)
+        counts.add_all(self._subscribers.values())
+        return counts.stats()
+
     def events(self, room: int = ROOM) -> AbstractContextManager[LifecycleEvents]:
         """What happens to the actors from now on: see
         :meth:`~farm.actors.supervisor.Supervisor.events`. It ends with the run."""
         return self._log.events(room)
+
+    def tell(self, event: LifecycleEvent) -> None:
+        """Have readers told what happened in another process."""
+        self._log.tell(event)
 
     def _stage(self) -> AbstractAsyncContextManager[Supervisor]:
         return open_stage(self.settings.supervision, self.environment, self._on_event, self._log)
@@ -320,5 +375,21 @@ class Pipeline:
         self.feeds.expect(gap.feed).gaps += 1
 
     def _on_event(self, event: LifecycleEvent) -> None:
-        for line in self.lines:
-            line.take_note(event)
+        if self.sources is not None:
+            self.sources.take_note(event)
+
+
+def _local_sources(pipeline: Pipeline, stages: Supervisor) -> Sources:
+    """Lines that run in this process."""
+    assert pipeline.waiters is not None
+    return Sources(
+        pipeline.lines,
+        pipeline.settings,
+        stages,
+        pipeline.waiters,
+        pipeline.feeds,
+        pipeline.hub.publish,
+        pipeline.now,
+        pipeline.grace,
+        pipeline.quarantine,
+    )

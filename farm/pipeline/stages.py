@@ -20,7 +20,7 @@ from farm.bundle import Bundle
 from farm.config import SupervisionConfig
 from farm.errors import ConnectionLost, StorageFailed
 from farm.pipeline.environment import Environment
-from farm.pipeline.line import Line
+from farm.pipeline.line_source import Rest
 from farm.types import Nanoseconds
 
 __all__ = ["RECORDS", "open_stage", "publish_rest"]
@@ -58,13 +58,13 @@ def open_stage(
 
 
 async def publish_rest(
-    lines: Sequence[Line],
+    lines: Sequence[Rest],
     publish: Callable[[Bundle], Awaitable[None]],
     now: Callable[[], Nanoseconds],
     grace: float,
 ) -> None:
     """Publish what the stages have left as lost, in `grace` seconds if anybody makes it wait."""
-    left = sum(len(line.bundles) + sum(len(lane.inputs) for lane in line.lanes) for line in lines)
+    left = sum(line.left for line in lines)
     if left:
         log.error("%d reads were not processed in time; they are recorded as gaps", left)
     with trio.move_on_after(max(grace, RECORDS)) as scope:

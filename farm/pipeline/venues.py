@@ -90,7 +90,11 @@ class Venues:
             mailbox=lane.inputs,
             commands=lane.executed,
             connect_budget=self._budget("connect", urlsplit(url).netloc, rules.connect_rate),
-            control_budget=_budget(f"{lane.name} control", rules.control_rate),
+            control_budget=Budget(
+                max(1, int(rules.control_rate.limit)),
+                rules.control_rate.period,
+                f"{lane.name} control",
+            ),
             fetcher=await self._fetcher(collector) if rules.snapshot_path else None,
             wall_clock=environment.wall_clock,
             ssl_context=_ssl_context(endpoints.ca_file),
@@ -126,22 +130,21 @@ class Venues:
             self._fetchers[client] = SnapshotFetcher(client, rng=self._environment.rng)
         return self._fetchers[client]
 
-    def _budget(self, what: str, host: str, rate: Rate) -> Budget:
-        """The budget of an address at a host, shared by everything that calls it."""
+    def budget(self, what: str, host: str, limit: int, period: float) -> Budget:
+        """The budget of this address at a host, shared by everything that calls it."""
         key = (what, host)
         if key not in self._budgets:
-            self._budgets[key] = _budget(" ".join(key), rate, MARGIN)
+            self._budgets[key] = self._environment.make_budget(what, host, limit, period)
         return self._budgets[key]
+
+    def _budget(self, what: str, host: str, rate: Rate) -> Budget:
+        return self.budget(what, host, max(1, int(rate.limit * MARGIN)), rate.period)
 
 
 def _rotate_after(collector: CollectorConfig, rules: MarketRules, rng: random.Random) -> float:
     if collector.rotate_seconds is not None:
         return collector.rotate_seconds
     return float("inf") if rules.max_age is None else rules.max_age * rng.uniform(*ROTATE_AT)
-
-
-def _budget(name: str, rate: Rate, margin: float = 1.0) -> Budget:
-    return Budget(max(1, int(rate.limit * margin)), rate.period, name)
 
 
 def _ssl_context(ca_file: Path | None) -> ssl.SSLContext | None:

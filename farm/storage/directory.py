@@ -6,6 +6,7 @@
     _runs/lock               held while a run opens the directory
     _runs/<run>/             temporary files of one run
     _runs/<run>/lock         held as long as that run lives
+    _runs/<pid>.sock         where a running farm is asked how it is (farm.monitor.control)
     _unparsed/               frames that no core could use (farm.storage.unparsed)
     exchange=binance/...     the data (farm.storage.parquet)
 

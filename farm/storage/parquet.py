@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
 import pyarrow as pa
 
 from farm.batch import Batch, concat
@@ -27,6 +28,7 @@ from farm.storage.files import WrittenFile
 from farm.storage.parquet_file import UNFIT, partition_table, write_table
 from farm.storage.partition import Partition, split_batch
 from farm.storage.reader import read_batches
+from farm.types import Nanoseconds
 
 __all__ = ["ParquetStore", "RefusedEvent", "read_batches"]
 
@@ -58,11 +60,16 @@ class _Buffer:
     rows: int = 0  # chunks and loose ones together, as are the bytes
     nbytes: int = 0
     since: float = 0.0
+    first: int | None = None  # receive time of the first row
+    first_taken: int | None = None  # of those that are being written
     writing: threading.Lock = attrs.field(factory=threading.Lock)
 
     def put(self, batch: Batch[Any], now: float) -> None:
         if not self.rows:
             self.since = now
+            times = batch.columns["receive_time"]
+            assert isinstance(times, np.ndarray)
+            self.first = int(times[0])
         rows = len(batch)
         self.loose.append(batch)
         self.loose_rows += rows
@@ -84,6 +91,7 @@ class _Buffer:
             self.partition, self.chunks, rows=self.rows, nbytes=self.nbytes, since=self.since
         )
         self.chunks, self.rows, self.nbytes = [], 0, 0
+        self.first, self.first_taken = None, self.first
         return taken
 
     def put_back(self, taken: _Buffer) -> None:
@@ -91,6 +99,7 @@ class _Buffer:
         self.rows += taken.rows
         self.nbytes += taken.nbytes
         self.since = taken.since
+        self.first, self.first_taken = self.first_taken, None
 
     def _seal(self) -> Batch[Any]:
         chunk = concat(self.loose)
@@ -188,6 +197,13 @@ class ParquetStore:
         with self._lock:
             return list(self._buffers)
 
+    def oldest_pending(self) -> Nanoseconds | None:
+        """Receive time of the oldest row that no file holds yet, as far as rows come in order; None
+        where there is none."""
+        with self._lock:
+            times = [t for b in self._buffers.values() for t in (b.first, b.first_taken)]
+        return min((time for time in times if time is not None), default=None)
+
     def write(self, partition: Partition) -> WrittenFile | None:
         """Writes what is buffered for a partition as one file; None where there is nothing to.
 
@@ -243,6 +259,7 @@ class ParquetStore:
         refused: Sequence[RefusedEvent],
     ) -> None:
         self.bytes_pending -= taken.nbytes
+        buffer.first_taken = None
         self.rows_refused += len(refused)
         self._refused += refused
         if written is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from decimal import Decimal, localcontext
 from typing import Any
 
@@ -61,3 +62,29 @@ def test_absolute_sizes_replace_and_deleting_what_is_not_there_is_normal() -> No
     levels.apply([Level(1.0, 7.0), Level(9.0, 0.0)], [Level(3.0, 0.0)])
     assert levels.bids.best() == (1.0, 7.0)
     assert levels.asks.best() is None
+
+
+@pytest.mark.parametrize("number", [float, Decimal])
+@given(updates=UPDATES, more=UPDATES, limit=st.sampled_from([None, 3]))
+def test_a_book_goes_to_another_process_as_it_is(
+    number: Any, updates: Any, more: Any, limit: int | None
+) -> None:
+    levels = Levels()
+    change(levels, updates, number, limit)
+    other = pickle.loads(pickle.dumps(levels))
+    for _ in range(2):
+        for side, copied in ((levels.bids, other.bids), (levels.asks, other.asks)):
+            assert copied.top() == side.top()
+            assert copied.best() == side.best()
+            assert copied.horizon == side.horizon
+        change(levels, more, number, None)
+        change(other, more, number, None)
+
+
+def change(levels: Levels, updates: Any, number: Any, limit: int | None) -> None:
+    for verb, rows in updates:
+        side = [Level(number(price), number(size)) for price, size in rows]
+        if verb == "replace":
+            levels.replace(side, side, limit)
+        else:
+            levels.apply(side, side)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
-from farm.books.quote_check import MAX_WAITING, REMEMBERED, QuoteCheck
+from farm.books.quote_check import MAX_WAITING, MOVED, REMEMBERED, QuoteCheck
 from farm.entities import Quote
 from farm.types import Exchange, Market
 
@@ -88,3 +90,22 @@ def test_a_book_that_starts_anew_is_not_compared_with_what_it_was() -> None:
     assert check.quote(quote(7))  # waits for the new book
     assert check.book(7, *TOP)
     assert check.compared == 1
+
+
+def test_the_newest_tops_and_all_that_waits_go_to_another_process() -> None:
+    check = QuoteCheck()
+    last = MOVED + 10
+    for number in range(1, last + 1):
+        check.book(number, *TOP)
+    check.quote(quote(last + 1))
+    check.quote(quote(last, 99.0, 1.0, 101.0, 2.0))
+    other = pickle.loads(pickle.dumps(check))
+    assert (other.compared, other.wrong) == (1, 1)
+    assert not other.quote(quote(last, 99.0, 1.0, 101.0, 2.0))
+    assert other.has_stood_at(last - MOVED + 1)
+    assert not other.has_stood_at(last - MOVED)
+    assert check.has_stood_at(last - MOVED)
+    for number in range(last + 1, last + REMEMBERED + 2):
+        other.book(number, *TOP)
+    assert other.compared == 3  # with the one that waited
+    assert not other.has_stood_at(last)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 
+import pytest
 import trio
 import trio.lowlevel
 
@@ -185,3 +186,31 @@ async def test_of_several_lanes_the_best_state_of_a_stream_is_told() -> None:
     (status,) = one.statuses()
     assert status.state is StreamState.LIVE
     assert first.session.statuses["btcusdt@trade"].state is StreamState.REQUESTED
+
+
+async def test_lanes_of_the_process_before_are_let_go_of_before_its_own() -> None:
+    """Also where the line is closed while that is done."""
+    one = line(lanes=1)
+    one.old_lanes.extend(["binance/spot#1~8", "binance/spot#1~9"])
+    one.closing.set()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.end_old_lanes, lambda: 7)
+        nursery.start_soon(one.close_when_ended, lambda: 7)
+    ended = []
+    with one.bundles.reader() as reader:
+        async for bundle in reader:
+            assert bundle.final
+            ended.append(bundle.origin.connection)
+    assert list(dict.fromkeys(ended)) == ["binance/spot#1~8", "binance/spot#1~9", one.name]
+    assert not one.old_lanes
+
+
+async def test_a_book_that_has_no_lane_left_to_ask_gets_its_snapshot_from_another_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = line(lanes=0, kinds=("book",))
+    expected: list[str] = []
+    monkeypatch.setattr(one.merger, "expect_snapshot", expected.append)
+    (stream,) = one.streams()
+    one.resync(stream, 0)
+    assert expected == [stream.feed]

@@ -315,6 +315,63 @@ def test_nothing_is_lost_or_doubled_between_threads(
     assert store.files_written > 2
 
 
+def test_the_oldest_row_that_waits_is_told(directory: DataDirectory) -> None:
+    """Of all partitions, and of what is in memory alone."""
+    store = ParquetStore(directory)
+    assert store.oldest_pending() is None
+    store.add(trades([5, 6]), 0.0)
+    store.add(trades([3, 7], symbol="ETHUSDT"), 0.0)
+    store.add(trades([8]), 0.0)
+    bitcoin, ether = store.pending()
+    assert store.oldest_pending() == NOON + 3
+    store.write(ether)
+    assert store.oldest_pending() == NOON + 5
+    store.add(trades([9], symbol="ETHUSDT"), 0.0)
+    store.write(bitcoin)
+    assert store.oldest_pending() == NOON + 9
+    store.write(ether)
+    assert store.oldest_pending() is None
+
+
+@pytest.mark.parametrize("added", [[], [3, 4]])
+@pytest.mark.parametrize("fails", [0, 2])
+def test_a_row_waits_until_its_file_stands(
+    directory: DataDirectory, monkeypatch: pytest.MonkeyPatch, added: list[int], fails: int
+) -> None:
+    """Whatever comes during the write, and however often that fails."""
+    store = ParquetStore(directory)
+    store.add(trades([1, 2]), 0.0)
+    where = only(store.pending())
+    seen: list[int | None] = []
+
+    def meanwhile() -> None:
+        if added and not seen:
+            store.add(trades(added), 0.0)
+        seen.append(store.oldest_pending())
+
+    Meanwhile(monkeypatch, meanwhile, fails)
+    for _ in range(fails):
+        with pytest.raises(OSError, match="disk full"):
+            store.write(where)
+        assert store.oldest_pending() == NOON + 1
+    store.write(where)
+    assert seen == [NOON + 1] * (fails + 1)
+    left = bool(added) and not fails  # what came during a write that failed went with the next
+    assert store.oldest_pending() == (NOON + 3 if left else None)
+    if left:
+        store.write(where)
+        assert seen[-1] == NOON + 3
+        assert store.oldest_pending() is None
+
+
+def test_rows_that_no_file_can_hold_are_waited_for_no_longer(directory: DataDirectory) -> None:
+    store = ParquetStore(directory)
+    store.add(Batch.of([trade(exchange_time=2**70)]), 0.0)
+    assert store.oldest_pending() == NOON
+    store.write(only(store.pending()))
+    assert store.oldest_pending() is None
+
+
 # --- failures ----------------------------------------------------------------------------------
 
 

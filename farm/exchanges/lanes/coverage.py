@@ -14,7 +14,7 @@ import attrs
 
 from farm.bundle import Bundle
 from farm.entities import Gap
-from farm.exchanges.outages import VENUE_EDGE
+from farm.exchanges.outages import SHARD_EDGE, VENUE_EDGE
 from farm.types import GapCause, Nanoseconds
 
 __all__ = ["FOREVER", "Coverage", "Interval", "Lane", "outside", "overlap"]
@@ -87,14 +87,17 @@ class Lane:
 
 
 class Coverage:
-    """The lanes of one line: those that live (``lanes``, oldest first), and those let go of."""
+    """The lanes of one line: those that live (``lanes``, oldest first), and those let go of.
+    ``expected`` are lanes of another process, which is to go on with the line."""
 
     def __init__(self) -> None:
         self.lanes: list[Lane] = []
+        self.expected: list[Lane] = []
         self.by_name: dict[str, Lane] = {}  # also those that were let go of
         self.gone: deque[Lane] = deque(maxlen=4)
         self.orphans: dict[str, Nanoseconds] = {}  # feeds that a removed lane left to nobody
         self._recorded: dict[str, deque[Interval]] = {}
+        self._crashes: set[tuple[str, Nanoseconds | None]] = set()
         self._excused: dict[str, deque[Interval]] = {}  # outages for which another lane stood in
 
     def add(self, lane: Lane) -> None:
@@ -118,13 +121,17 @@ class Coverage:
         if recorded and recorded[-1][1] == FOREVER:
             recorded[-1] = (recorded[-1][0], time)
         since = self.orphans.pop(feed, None)
-        if since is None or not (lost := self._unrecorded(feed, [(since, time)])):
+        if since is None or since >= time:  # it carried the feed before that one was let go of
+            return None
+        if not (lost := self._unrecorded(feed, [(since, time)])):
             return None
         self._record(feed, lost)
         return lost[0][0], lost[-1][1]
 
     def clip(self, lane: Lane, gap: Gap) -> list[Gap]:
         """What is left of the record of a lane's outage; other gaps stay as they are."""
+        if gap.edge == SHARD_EDGE:
+            return self._of_crash(gap)
         if gap.cause not in _OUTAGES or gap.edge != VENUE_EDGE:
             return [gap]
         start = 0 if gap.start_time is None else gap.start_time
@@ -147,6 +154,14 @@ class Coverage:
             gap if part == (start, end) else _bounded(gap, part, open_end=gap.end_time is None)
             for part in lost
         ]
+
+    def _of_crash(self, gap: Gap) -> list[Gap]:
+        """Every lane records what a process before it had lost: the first to be back is right."""
+        crash = gap.feed, gap.start_time
+        if crash in self._crashes:
+            return []
+        self._crashes.add(crash)
+        return [gap]
 
     def let_go(self, lane: Lane, time: Nanoseconds) -> list[tuple[str, Interval]]:
         """The lane is retired: what it missed and nobody made up for, by feed.

@@ -89,7 +89,7 @@ class Cut(Track):
         """It passes: each other lane has brought it already, or still owes its copy; perhaps also
         one that is not known to carry the feed yet."""
         content = content_of(type(kept.row))(kept.row)
-        for lane in self._coverage.lanes:
+        for lane in (*self._coverage.lanes, *self._coverage.expected):
             if lane is kept.lane:
                 continue
             early = self._early.get(lane, ())

@@ -134,6 +134,34 @@ class LaneMerger:
         tracks = (track for feed in leaving.up for track in self._tracks.of(feed))
         return all(track.covers(taking, leaving) for track in tracks if isinstance(track, Sequence))
 
+    def expect_lanes(self, names: Iterable[str]) -> None:
+        """These lanes of another process are to go on with the line: from now on it is kept track
+        of what passes, so that their copies of it can be told. None: nobody is any more."""
+        expected = self._coverage.expected
+        expected.clear()
+        for name in names:
+            self._added += 1
+            expected.append(Lane(name, self._added))
+        if expected:
+            self._solo = None
+
+    def take_in(self, names: Iterable[str]) -> None:
+        """These are the lanes with which this process goes on, whether they were expected or not;
+        those of the process before stay until they are removed."""
+        expected = {lane.name: lane for lane in self._coverage.expected}
+        self._coverage.expected.clear()
+        for name in names:
+            lane = expected.get(name)
+            if lane is None:
+                self.add(name)
+            else:
+                self._coverage.add(lane)
+
+    def forget_deliveries(self) -> None:
+        """No bundle that was taken will be delivered again."""
+        for lane in self._coverage.by_name.values():
+            lane.outcome = None
+
     def expect_snapshot(self, feed: str) -> None:
         """The book of this feed was asked to start anew: the next snapshot in its stream passes,
         though it may be older than what another lane has brought."""
@@ -282,10 +310,11 @@ class LaneMerger:
     # ------------------------------------------------------------------------------------ helpers
     def _rest(self) -> None:
         """Where one lane is left and can bring no copy any more, nothing is compared."""
-        lanes, is_settled = self._coverage.lanes, self._now >= self._linger_until
-        if len(lanes) == 1 and is_settled and not (self._holding or self._coverage.orphans):
+        coverage, is_settled = self._coverage, self._now >= self._linger_until
+        lanes, awaits = coverage.lanes, coverage.orphans or coverage.expected
+        if len(lanes) == 1 and is_settled and not (self._holding or awaits):
             self._tracks.clear()
-            self._coverage.reset()
+            coverage.reset()
             self._solo = lanes[0]
 
     def _gaps(self, losses: Iterable[tuple[str, Interval]], time: Nanoseconds) -> list[Gap]:

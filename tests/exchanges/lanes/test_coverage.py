@@ -178,3 +178,17 @@ def test_a_feed_that_is_dropped_is_on_no_record() -> None:
     assert coverage.orphans == {FEED: 10}
     assert coverage.drop(a, FEED)
     assert coverage.orphans == {}
+
+
+def test_who_carried_a_feed_before_another_was_let_go_of_missed_nothing() -> None:
+    """Its bundles may have waited: they tell of times before."""
+    coverage, (a, b) = lanes("a", "b")
+    a.goes_up(FEED, 1)
+    coverage.let_go(a, 10)
+    assert coverage.orphans == {FEED: 10}
+    assert coverage.goes_up(b, FEED, 5) is None
+    assert coverage.orphans == {}
+    coverage, (a, b) = lanes("a", "b")
+    a.goes_up(FEED, 1)
+    coverage.let_go(a, 10)
+    assert coverage.goes_up(b, FEED, 12) == (10, 12)
