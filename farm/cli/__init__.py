@@ -1,9 +1,12 @@
-"""The command line: ``farm demo``, ``run``, ``replay``, ``streams``, ``quarantine`` and ``config
-schema``.
+"""The command line: ``farm demo``, ``run``, ``replay``, ``ps``, ``status``, ``streams``,
+``quarantine`` and ``config schema``.
 
 Exit codes: 0 for a run that ended as it should, 1 for one that failed (a recording or a data
 directory that can't be used among others), 2 for a command line or a configuration that can't be
 used, 130 where Ctrl-C ended it before it was done: at its start, or pressed twice.
+
+Those of ``farm status``: 0 all is well, 1 something is wrong, 2 the command line can't be used
+(several farms run, and none is named), 3 no farm answers, 4 the farm is still starting.
 """
 
 from __future__ import annotations

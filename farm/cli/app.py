@@ -12,7 +12,9 @@ from farm.cli.collect import demo, replay, run
 from farm.cli.config import config_app
 from farm.cli.exits import INTERRUPTED, USAGE_ERROR, fail, usage
 from farm.cli.farming import StartInterrupted
+from farm.cli.ps import ps
 from farm.cli.quarantine import quarantine
+from farm.cli.status import status
 from farm.cli.streams import streams
 from farm.errors import ConfigError, FarmError
 
@@ -29,6 +31,8 @@ app.command(run)
 app.command(replay)
 app.command(streams)
 app.command(quarantine)
+app.command(ps)
+app.command(status)
 app.command(config_app)
 
 

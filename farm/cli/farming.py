@@ -12,11 +12,13 @@ from typing import Any
 import trio
 
 from farm.api.farm import Farm
-from farm.api.stats import FarmStats
+from farm.cli.answers import Answers
 from farm.cli.exits import INTERRUPTED, fail
 from farm.cli.interrupt import interrupts
 from farm.errors import FarmError
 from farm.groups import raise_sole_leaf
+from farm.monitor.control import attend
+from farm.monitor.stats import FarmStats
 from farm.report import Reporter
 
 __all__ = ["Interruption", "StartInterrupted", "run_farm"]
@@ -84,7 +86,7 @@ async def run_farm(
     try:
         try:
             with interruption.starting():
-                await _run(opening, reporter, interruption, seconds)
+                await _run(opening, reporter, interruption, seconds, data)
         except BaseExceptionGroup as group:
             raise_sole_leaf(group)
         assert interruption.farm is not None
@@ -110,11 +112,13 @@ async def _run(
     reporter: Reporter,
     interruption: Interruption,
     seconds: float | None,
+    data: Path | None,
 ) -> None:
     async with opening as farm:
         interruption.farm = farm
         async with trio.open_nursery() as watching:
             watching.start_soon(reporter.watch, farm)
+            watching.start_soon(attend, data, Answers(farm, data))
             with trio.move_on_after(float("inf") if seconds is None else seconds):
                 async with trio.open_nursery() as waiting:
                     waiting.start_soon(_first_of, farm.wait, waiting.cancel_scope)

@@ -61,5 +61,5 @@ def test_a_command_line_that_makes_no_sense_ends_with_2(
 def test_help_and_version() -> None:
     assert farm("--version").stdout.strip() == "0.1.0"
     text = farm("--help").stdout
-    for command in ("demo", "run", "replay", "config"):
+    for command in ("demo", "run", "replay", "ps", "status", "config"):
         assert command in text
