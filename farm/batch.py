@@ -46,6 +46,10 @@ class Origin:
 
 
 _ORIGIN_FIELDS = tuple(field.name for field in attrs.fields(Origin))
+_ROWS = {
+    kind: msgspec.msgpack.Decoder(GenericAlias(list, (event,)))
+    for kind, event in EVENT_KINDS.items()
+}
 _ROW_BYTES = 200  # what an event weighs in a queue, where its frame's size is not known
 
 
@@ -166,6 +170,11 @@ class Batch(Generic[E]):
         return rows
 
     @property
+    def has_rows(self) -> bool:
+        """Whether the rows are there, so that asking for them costs nothing."""
+        return self._rows is not None
+
+    @property
     def columns(self) -> Mapping[str, Column]:
         """The events as NumPy columns, by field name; also ``connection`` and ``epoch``."""
         # Made anew: kept, it would be a cycle, and rows would wait for the garbage collector.
@@ -240,10 +249,9 @@ class Batch(Generic[E]):
     def from_msgpack(cls, data: bytes) -> Batch[Any]:
         """The inverse of :meth:`to_msgpack`; msgspec.DecodeError for anything else."""
         packed = msgspec.msgpack.decode(data, type=_Packed)
-        kind = EVENT_KINDS[packed.kind]
         return Batch(
-            kind,
-            rows=msgspec.msgpack.decode(packed.rows, type=GenericAlias(list, (kind,))),
+            EVENT_KINDS[packed.kind],
+            rows=_ROWS[packed.kind].decode(packed.rows),
             origins=packed.origins,
             numbers=packed.numbers,
             nbytes=packed.size,

@@ -19,6 +19,7 @@ LAYERS: list[set[str]] = [
     {"net", "storage", "monitor"},
     {"actors"},
     {"pipeline"},
+    {"cluster"},
     {"api"},
     {"report"},
     {"cli"},
@@ -124,7 +125,7 @@ def test_pure_rooms_touch_no_socket(room: str) -> None:
         assert not foreign_imports(path) & {"trio", "socket", "ssl", "asyncio", "time"}, path
 
 
-def test_channels_are_made_by_the_pipeline_alone() -> None:
+def test_channels_are_made_by_pipeline_and_cluster_alone() -> None:
     channels = {"open_memory_channel", "Mailbox"}
     makers = {
         path.relative_to(FARM).parts[0]
@@ -134,7 +135,7 @@ def test_channels_are_made_by_the_pipeline_alone() -> None:
         if isinstance(node, ast.Call)
         and ast.unparse(node.func).split("[")[0].split(".")[-1] in channels
     }
-    assert makers == {"pipeline"}
+    assert makers == {"pipeline", "cluster"}
 
 
 @pytest.mark.parametrize("module", PURE)

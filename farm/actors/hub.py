@@ -10,12 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
+import numpy as np
 import trio
 
 from farm.actors.mailbox import Mailbox
 from farm.batch import Batch
 from farm.bundle import Bundle, UnparsedFrame
-from farm.entities import BookUpdate, Event
+from farm.entities import BookUpdate, Event, Gap, data_type_of
 from farm.exchanges.decoded import Decoded
 from farm.monitor.feeds import FeedCounters
 from farm.types import Exchange, Market, Symbol
@@ -46,7 +47,7 @@ class Filter:
         return [part for part in parts if len(part)]
 
     def _part(self, batch: Batch[Any]) -> Batch[Any]:
-        if batch.kind is not BookUpdate and self._wants_all(batch.source):
+        if batch.kind is not BookUpdate and self._wants_all(batch):
             return batch
         symbols, books, rows = self.symbols, self.books, batch.rows
         if symbols is not None:
@@ -64,21 +65,37 @@ class Filter:
             nbytes=batch.nbytes * len(rows) // len(batch.rows),
         )
 
-    def _wants_all(self, source: object) -> bool:
+    def _wants_all(self, batch: Batch[Any]) -> bool:
         """Whether that can be told, and is so, without making a row."""
-        symbols = self.symbols
+        symbols, source = self.symbols, batch.source
         if symbols is None:
             return True
-        if not isinstance(source, Decoded) or not source.recipe.is_by_stream:
+        if isinstance(source, Decoded) and source.recipe.is_by_stream:
+            return all(run.stream.symbol in symbols for run in source.runs)
+        if batch.has_rows or not len(batch):
             return False
-        return all(run.stream.symbol in symbols for run in source.runs)
+        names = batch.columns["symbol"]
+        return isinstance(names, np.ndarray) and symbols.issuperset(names.tolist())
+
+    def concerns(self, gap: Gap) -> bool:
+        """Whether what a gap tells of would have been wanted."""
+        kind = gap.feed.split("/", 3)[3].partition(":")[0]
+        return (
+            self.exchange in (None, gap.exchange)
+            and self.market in (None, gap.market)
+            and (self.symbols is None or gap.symbol in self.symbols)
+            and any(data_type_of(wanted).value == kind for wanted in self.kinds)
+        )
 
 
 @attrs.define(eq=False)
 class Outlet:
-    """A reader's end at the hub: a deliver function, and what it has seen of each connection."""
+    """A reader's end at the hub: a deliver function, what it wants and where that goes (None: it is
+    no subscriber's), and what it has seen of each connection."""
 
     deliver: Callable[[Bundle], None]
+    wanted: Filter | None = None
+    mailbox: Mailbox[Batch[Any]] | None = None
     seen: dict[str, int] = attrs.field(factory=dict)
 
 
@@ -157,9 +174,30 @@ class Hub:
             for batch in wanted.apply(bundle):
                 mailbox.put(batch)
 
-        outlet = Outlet(deliver)
+        outlet = Outlet(deliver, wanted, mailbox)
         self._outlets.append(outlet)
         return outlet
+
+    @property
+    def filters(self) -> list[Filter]:
+        """What is subscribed."""
+        return [outlet.wanted for outlet in self._outlets if outlet.wanted is not None]
+
+    def relay(self, bundle: Bundle) -> None:
+        """Hand a bundle to who reads here: it was published, counted and stored elsewhere."""
+        for outlet in self._outlets[1:]:  # the first one counts
+            outlet.deliver(bundle)
+
+    def relay_losses(self, losses: Batch[Gap]) -> None:
+        """Tell those of losses on their way here who would not hear of them as events."""
+        for outlet in self._outlets:
+            wanted, mailbox = outlet.wanted, outlet.mailbox
+            if wanted is None or mailbox is None or Gap in wanted.kinds:
+                continue
+            rows = [gap for gap in losses.rows if wanted.concerns(gap)]
+            if rows:
+                origins = [(losses.origins[0][0], len(rows))]
+                mailbox.put(Batch(Gap, rows=rows, origins=origins, numbers=losses.numbers))
 
     def listen(self, deliver: Callable[[Bundle], None]) -> None:
         """Have every bundle shown to `deliver`, for good."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from enum import Enum
 from pathlib import Path
@@ -14,9 +14,8 @@ import trio
 from farm.actors.hub import Filter
 from farm.actors.lifecycle import ROOM, LifecycleEvents
 from farm.api.conflatable import WHOLE_BOOKS, see_conflatable
-from farm.api.stats import FarmStats, collect_stats
 from farm.api.subscription import Subscription
-from farm.books.sync import BookSync
+from farm.cluster.open import cluster_sources
 from farm.config import FarmConfig, load_config
 from farm.entities import (
     EVENT_KINDS,
@@ -30,8 +29,11 @@ from farm.entities import (
 from farm.errors import AmbiguousSymbol, LocalProtocolError, UnknownFeed, UnknownSymbol
 from farm.exchanges.streams import Stream
 from farm.groups import raise_sole
+from farm.monitor.stats import FarmStats
 from farm.pipeline import Environment, Pipeline, Settings
+from farm.pipeline.line_source import BookView, PlannedLine
 from farm.pipeline.roster import Roster
+from farm.pipeline.stats import collect_stats
 from farm.types import Exchange, Market, Symbol
 
 __all__ = ["Farm", "open_farm", "open_replay"]
@@ -240,7 +242,9 @@ class Farm:
         ConfigErrors for what the market does not offer; UnknownFeed as :meth:`add_symbols`.
         """
         self._see_open()
-        await self._roster(exchange, market, collector).add_streams(_words(streams))
+        roster, listings = self._roster(exchange, market, collector), self._pipeline.listings
+        assert listings is not None
+        listings.publish(roster, await roster.add_streams(_words(streams)))
 
     def remove_streams(
         self,
@@ -283,15 +287,20 @@ class Farm:
         self._guard.cancel()
 
     # ------------------------------------------------------------------------------------- look-ups
-    def _books(self) -> list[BookSync]:
-        return [book for line in self._pipeline.lines for book in line.keeper.books]
+    def _books(self) -> Sequence[BookView]:
+        sources = self._pipeline.sources
+        return [] if sources is None else sources.books()
+
+    def _lines(self) -> Sequence[PlannedLine]:
+        sources = self._pipeline.sources
+        return [] if sources is None else sources.lines
 
     def _streams(
         self, symbol: Symbol | None, exchange: Exchange | None, market: Market | None
     ) -> list[Stream]:
         return [
             stream
-            for line in self._pipeline.lines
+            for line in self._lines()
             if exchange in (None, line.rules.exchange) and market in (None, line.rules.market)
             for stream in line.streams()
             if symbol is None or stream.carries(symbol)
@@ -376,7 +385,13 @@ async def open_farm(
     RestartsExceeded where an actor crashed too often.
     """
     config = load_config(config)
-    pipeline = Pipeline(Settings.of(config), config, environment=environment)
+    environment = environment or Environment()
+    pipeline = Pipeline(
+        Settings.of(config),
+        config,
+        make_sources=cluster_sources(config, environment),
+        environment=environment,
+    )
     async with _running(pipeline) as guard:
         yield Farm(pipeline, guard, config.subscriber_bytes)
 
@@ -402,6 +417,10 @@ async def open_replay(
 
 @asynccontextmanager
 async def _running(pipeline: Pipeline) -> AsyncIterator[trio.CancelScope]:
+    if not trio.lowlevel.in_trio_run():
+        raise RuntimeError(
+            "a farm runs in Trio: begin with trio.run(main), or, in a notebook, %autoawait trio"
+        )
     try:
         async with trio.open_nursery() as nursery:
             guard = trio.CancelScope()
@@ -426,8 +445,8 @@ async def _run_guarded(
 async def _wind_up(pipeline: Pipeline, guard: trio.CancelScope) -> None:
     """Stop and drain. Interrupted in this (a second Ctrl-C), give up what is left."""
     pipeline.stop()
-    stages = 3  # sources, stages, sinks: each has its grace within
-    grace = stages * pipeline.settings.supervision.drain_seconds + 1.0
+    stages = 3  # sources, stages, sinks: each has its grace within; and so it is in each shard
+    grace = 2 * stages * pipeline.settings.supervision.drain_seconds + 10.0
     try:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + grace):
             await pipeline.finished.wait()
@@ -435,7 +454,7 @@ async def _wind_up(pipeline: Pipeline, guard: trio.CancelScope) -> None:
         guard.cancel()
 
 
-def _depth(book: BookSync) -> float:
+def _depth(book: BookView) -> float:
     return math.inf if book.stream.depth is None else book.stream.depth
 
 

@@ -12,6 +12,7 @@ from farm.actors.conflate import ConflatingMailbox
 from farm.actors.hub import Filter, Outlet
 from farm.actors.mailbox import Mailbox, Reader
 from farm.batch import Batch
+from farm.cluster.outlet import LINK_EDGE
 from farm.entities import Event, Gap
 from farm.pipeline import Pipeline
 
@@ -25,8 +26,9 @@ class Subscription(Generic[E]):
 
     It ends when the farm does. What its reader is too slow for is dropped, oldest first, and
     becomes gaps: delivered in their place where :class:`~farm.entities.Gap` was subscribed, and
-    always kept in ``gaps``, one a feed and edge. Nobody else loses anything by it. Conflated, the
-    latest row of each feed waits for it, and what that replaced is such a loss.
+    always kept in ``gaps``, one a feed and edge; and so is what was lost on the way from a shard.
+    Nobody else loses anything by it. Conflated, the latest row of each feed waits for it, and what
+    that replaced is such a loss.
     """
 
     def __init__(
@@ -98,12 +100,18 @@ class Subscription(Generic[E]):
 
     def _keep(self, batch: Batch[Gap]) -> None:
         """Remember losses on this edge, extending the last of each feed."""
-        own = [gap for gap in batch.rows if gap.edge == self._mailbox.name]
-        last = {gap.feed: gap for gap in self.gaps}
+        own = [
+            gap
+            for gap in batch.rows
+            if gap.edge == self._mailbox.name
+            or (gap.edge == LINK_EDGE and self._wanted.concerns(gap))
+        ]
+        last = {(gap.feed, gap.edge): gap for gap in self.gaps}
         for gap in own:
-            known = last.get(gap.feed)
+            known = last.get((gap.feed, gap.edge))
             if known is None:
-                self.gaps.append(attrs.evolve(gap))
+                known = last[gap.feed, gap.edge] = attrs.evolve(gap)
+                self.gaps.append(known)
             else:
                 assert known.size is not None
                 assert gap.size is not None
