@@ -81,7 +81,8 @@ class Mailbox(Delivery[T]):
         # (True), and control items among them (False).
         self._head: deque[tuple[T, bool]] = deque()
         self._growing: T | None = None  # the loss at the end of the head, still growing
-        self._untold: deque[int] = deque()  # items dropped in each loss of the head
+        self._untold: deque[int] = deque()  # items that each loss of the head tells of
+        self._weight = 1  # of the items offered, how many that is which is held
         self._room: trio.Event | None = None  # who waits for room waits for this
         self._closed = False
         self._goes_on_until = -math.inf
@@ -98,9 +99,10 @@ class Mailbox(Delivery[T]):
 
     @property
     def passed(self) -> int:
-        """Items of those offered that are done with: their reader has asked for the next one, or
-        was told that they were dropped."""
-        return self.taken + self.dropped - sum(self._untold) - self.in_hand
+        """Items of those offered that are done with: the reader has acknowledged them, or the loss
+        that told of them."""
+        held = self._weight if self.in_hand else 0
+        return self.taken + self.dropped - sum(self._untold) - held
 
     def put(self, item: T) -> None:
         """Put an item without waiting; with ``drop_oldest`` older ones may have to go.
@@ -196,13 +198,13 @@ class Mailbox(Delivery[T]):
 
     def _put_first(self, loss: T) -> None:
         self._head.appendleft((loss, True))
-        self._untold.appendleft(0)  # it counts as taken
+        self._untold.appendleft(self._weight)
 
     def _hand_over(self, item: T) -> None:
         """The reader waits, and nothing else does: its turn comes at once."""
         self.offered += 1
         self.taken += 1
-        self._held = item
+        self._held, self._weight = item, 1
         if self._parking.turn(item):
             self._let_go()
 
@@ -269,8 +271,7 @@ class Mailbox(Delivery[T]):
             if item is self._growing:
                 self._growing = None
             self.taken += not is_loss
-            if is_loss:
-                self._untold.popleft()
+            self._weight = self._untold.popleft() if is_loss else 1
             if is_loss and not self._head:
                 self._keep_oldest()
             return item
@@ -281,6 +282,7 @@ class Mailbox(Delivery[T]):
             self._goes_on_until = trio.current_time() + SPREE
         self._left(item)
         self.taken += 1
+        self._weight = 1
         # A loss in the head by now is of items that came after this one: it may grow further.
         return item
 

@@ -13,13 +13,14 @@ from farm.actors.losses import lose_batches
 from farm.actors.mailbox import Mailbox
 from farm.batch import Batch, Origin
 from farm.bundle import Bundle, UnparsedFrame
-from farm.entities import Event, Gap, Quote, Trade
+from farm.entities import AggTrade, BookUpdate, Event, Gap, Kline, Quote, Trade
 from farm.exchanges.session import Frames, Opened
 from farm.monitor.feeds import FeedCounters
 from farm.types import Exchange, Market
 from tests.actors.lines import bundle_box, read_all, session
 from tests.exchanges.feeding import binance_trade
 from tests.storage.events import NOON, ORIGIN, frame, quote, trade
+from tests.strategies import plain
 
 BYBIT = Origin(Exchange.BYBIT, Market.LINEAR, "d", 1)
 
@@ -237,3 +238,111 @@ def test_a_filter_of_symbols_makes_no_row_of_what_is_wanted_whole() -> None:
     (part,) = wanting(Trade, symbols=frozenset({"BTCUSDT"})).apply(read)
     assert [row.id for row in part.rows] == ["7", "9"]
     assert wanting(Trade, symbols=frozenset({"SOLUSDT"})).apply(read) == []
+
+
+def as_columns(batch: Batch[Any]) -> Batch[Any]:
+    """The same, as it comes from a shard: columns, of which no row was made."""
+    return Batch(
+        batch.kind,
+        columns=dict(batch.columns),
+        origins=batch.origins,
+        numbers=batch.numbers,
+        nbytes=batch.nbytes,
+    )
+
+
+def test_a_filter_of_symbols_makes_no_row_of_columns_that_are_wanted_whole() -> None:
+    (made,) = decoded("BTCUSDT", "ETHUSDT", "BTCUSDT").batches
+    columns = as_columns(made)
+    both = bundle(1, columns)
+    (whole,) = wanting(Trade, symbols=frozenset({"BTCUSDT", "ETHUSDT", "SOLUSDT"})).apply(both)
+    assert whole is columns
+    assert not columns.has_rows
+    assert wanting(Trade).apply(both) == [columns]
+    assert not columns.has_rows
+    (part,) = wanting(Trade, symbols=frozenset({"BTCUSDT"})).apply(both)
+    assert [row.id for row in part.rows] == ["7", "9"]
+    assert wanting(Trade, symbols=frozenset({"SOLUSDT"})).apply(both) == []
+
+
+# From other processes --------------------------------------------------------------------------
+
+
+def gap(feed: str, **more: Any) -> Gap:
+    exchange, market, symbol, _ = feed.split("/")
+    where = {"exchange": Exchange(exchange), "market": Market(market), "symbol": symbol}
+    return plain(Gap, feed=feed, **where, **more)  # type: ignore[no-any-return]
+
+
+async def test_what_was_published_elsewhere_is_read_here_and_neither_counted_nor_stored() -> None:
+    kept: list[UnparsedFrame] = []
+    hub = Hub(FeedCounters(), kept.extend)
+    store = bundle_box("aggregator>sink")
+    hub.store(store)
+    shown: list[Bundle] = []
+    hub.listen(shown.append)
+    trades, quotes = Reader(hub, wanting(Trade)), Reader(hub, wanting(Quote))
+    sent = bundle(5, MIXED, QUOTES, unparsed=[frame()])
+    hub.relay(sent)
+    assert (len(store), hub._counters.feeds, kept) == (0, {}, [])
+    assert shown == [sent]
+    assert [b is MIXED for b in await trades.got()] == [True]
+    assert [b is QUOTES for b in await quotes.got()] == [True]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "feed", "is_concerned"),
+    [
+        (wanting(Trade), "binance/spot/BTCUSDT/trade", True),
+        (wanting(Trade, Quote), "binance/spot/BTCUSDT/quote", True),
+        (wanting(Trade), "binance/spot/BTCUSDT/quote", False),
+        (wanting(Gap), "binance/spot/BTCUSDT/trade", False),
+        (wanting(AggTrade), "binance/spot/BTCUSDT/trade", False),
+        (wanting(BookUpdate), "binance/spot/BTCUSDT/book", True),
+        (wanting(BookUpdate), "bybit/linear/BTCUSDT/book:200", True),
+        (wanting(Kline), "binance/spot/BTCUSDT/kline:1m", True),
+        (wanting(Trade, symbols=frozenset({"BTCUSDT"})), "binance/spot/BTCUSDT/trade", True),
+        (wanting(Trade, symbols=frozenset({"BTCUSDT"})), "binance/spot/ETHUSDT/trade", False),
+        (wanting(Trade, exchange=Exchange.BYBIT), "binance/spot/BTCUSDT/trade", False),
+        (wanting(Trade, exchange=Exchange.BYBIT), "bybit/linear/BTCUSDT/trade", True),
+        (wanting(Trade, market=Market.LINEAR), "bybit/spot/BTCUSDT/trade", False),
+        (wanting(Trade, market=Market.SPOT), "bybit/spot/BTCUSDT/trade", True),
+    ],
+)
+def test_a_gap_concerns_who_would_have_had_what_is_lost(
+    wanted: Filter, feed: str, is_concerned: bool
+) -> None:
+    assert wanted.concerns(gap(feed)) == is_concerned
+
+
+async def test_losses_on_the_way_here_are_told_once_to_whom_they_concern() -> None:
+    """Who reads gaps has them as events already."""
+    hub = make_hub()
+    shown: list[Bundle] = []
+    hub.listen(shown.append)
+    bitcoin = wanting(Trade, symbols=frozenset({"BTCUSDT"}))
+    readers = [Reader(hub, w) for w in (wanting(Trade), bitcoin, wanting(Quote))]
+    all_gaps = Reader(hub, wanting(Trade, Gap))
+    losses = batch(
+        gap("binance/spot/BTCUSDT/trade"),
+        gap("binance/spot/ETHUSDT/trade"),
+        gap("binance/spot/BTCUSDT/book"),
+    )
+    hub.relay_losses(losses)
+    told = [[row.feed for b in await r.got() for row in b.rows] for r in (*readers, all_gaps)]
+    assert told == [
+        ["binance/spot/BTCUSDT/trade", "binance/spot/ETHUSDT/trade"],
+        ["binance/spot/BTCUSDT/trade"],
+        [],
+        [],
+    ]
+    assert shown == []
+
+
+def test_the_filters_are_those_of_subscribers() -> None:
+    hub = make_hub()
+    hub.listen(lambda _: None)
+    first, second = Reader(hub, wanting(Trade)), Reader(hub, wanting(Quote))
+    assert hub.filters == [wanting(Trade), wanting(Quote)]
+    hub.unsubscribe(first.outlet)
+    assert hub.filters == [second.outlet.wanted]

@@ -721,3 +721,76 @@ class Model:
         ):
             if one.loss == other.loss == "overflow":  # else the one would have been extended
                 assert other.born >= place
+
+
+# What has passed -------------------------------------------------------------------------------
+
+
+async def test_what_was_dropped_has_passed_when_its_loss_is_done_with() -> None:
+    """Until then nobody knows of it."""
+    box = mailbox(max_items=2)
+    fill(box, range(5))
+    assert (box.dropped, box.passed) == (3, 0)
+    with box.reader() as reader:
+        assert shown([await reader.next()]) == ["overflow0,1,2"]
+        assert box.passed == 0, "it is in hand"
+        await reader.next()
+        assert box.passed == 3
+        reader.acknowledge()
+        assert box.passed == 4
+    await drain(box)
+    assert box.passed == box.offered == 5
+
+
+async def test_what_is_in_quarantine_has_passed_when_its_loss_is_done_with() -> None:
+    box = mailbox()
+    fill(box, range(2))
+    for _ in range(2):
+        with suppress(ValueError), box.reader() as reader:
+            await reader.next()
+            assert box.passed == 0
+            raise ValueError("a bug")
+    assert box.passed == 0
+    with box.reader() as reader:
+        assert shown([await reader.next()]) == ["quarantine0"]
+        assert box.passed == 0
+        await reader.next()
+        assert box.passed == 1
+
+
+MOVES = st.lists(
+    st.sampled_from(["put", "put", "control", "take", "acknowledge", "crash"]), max_size=60
+)
+
+
+@settings(max_examples=runs(200))
+@given(MOVES, st.integers(1, 4))
+def test_as_many_have_passed_as_the_reader_knows_of(moves: list[str], room: int) -> None:
+    """Of the items in the order in which they were put, whatever became of each."""
+
+    async def play() -> None:
+        box = mailbox(max_items=room)
+        reader = box.reader()
+        known = hand = 0
+        for number, move in enumerate(moves):
+            if move in ("put", "control"):
+                box.put(Item((number,), control=move == "control"))
+            elif move == "acknowledge":
+                reader.acknowledge()
+                known, hand = known + hand, 0
+            elif move == "crash":
+                with suppress(ValueError), reader:
+                    raise ValueError("a bug")
+                reader = box.reader()
+                hand *= box.in_hand  # not if it is in quarantine
+            elif reader.redelivers:
+                await reader.next()
+            elif len(box) or box._head:
+                known += hand
+                hand = len((await reader.next()).ids)
+            assert box.passed == known
+        reader.acknowledge()
+        await drain(box)
+        assert box.passed == box.offered
+
+    trio.run(play)

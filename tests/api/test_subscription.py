@@ -1,14 +1,23 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 import trio.testing
 
 from farm import Gap, Quote, Trade, open_farm
+from farm.actors.hub import Filter
+from farm.api.subscription import Subscription
+from farm.batch import Batch
+from farm.bundle import Bundle
+from farm.cluster.outlet import LINK_EDGE
+from farm.pipeline import Pipeline, Settings
 from farm.testing import FakeBinance, Flood, MarketSimulator, Recorded, open_fake
-from farm.types import Exchange, Market
+from farm.types import Exchange, GapCause, GapUnit, Market
 from tests.effort import runs
 from tests.farms import collector, feed, until
+from tests.storage.events import ORIGIN, trade
 
 SYMBOLS = ["BTCUSDT", "ETHUSDT"]
 
@@ -124,3 +133,59 @@ async def test_leaving_a_subscription_ends_who_still_waits_on_it() -> None:
                 nursery.start_soon(read)
                 await trio.testing.wait_all_tasks_blocked(0.01)
     assert got == []
+
+
+def lost(feed: str, size: int, time: int, edge: str = LINK_EDGE) -> Gap:
+    exchange, market, symbol, _ = feed.split("/")
+    return Gap(
+        exchange=Exchange(exchange),
+        market=Market(market),
+        symbol=symbol,
+        feed=feed,
+        edge=edge,
+        cause=GapCause.OVERFLOW,
+        first_id=None,
+        last_id=None,
+        start_time=time,
+        end_time=time + 5,
+        size=size,
+        unit=GapUnit.EVENTS,
+        repaired=False,
+        receive_time=time + 5,
+        ordinal=0,
+    )
+
+
+@pytest.mark.parametrize("kinds", [(Trade,), (Trade, Gap)])
+@pytest.mark.parametrize("conflate", [False, True])
+async def test_what_was_lost_on_the_way_from_a_shard_is_kept_as_far_as_it_was_asked_for(
+    kinds: tuple[type[Any], ...], conflate: bool
+) -> None:
+    """One a feed; it comes inline only where gaps were asked for, and then all of them do."""
+    pipeline = Pipeline(Settings())
+    wanted = Filter(frozenset(kinds), frozenset({"BTCUSDT"}), Exchange.BINANCE)
+    mine, other = "binance/spot/BTCUSDT/trade", "binance/spot/BTCUSDT/quote"
+    given = [
+        [lost(mine, 3, 10), lost(other, 4, 10), lost("binance/spot/ETHUSDT/trade", 5, 10)],
+        [lost(mine, 2, 20)],
+        [lost("bybit/spot/BTCUSDT/trade", 7, 20)],
+        [lost(mine, 100, 30, "venue"), lost(mine, 200, 30, "aggregator>somebody else")],
+    ]
+    subscription: Subscription[Any]
+    subscription = Subscription(pipeline, wanted, "me", 10**6, conflate=conflate)
+    async with subscription:
+        for serial, rows in enumerate(given, 1):
+            gaps = Batch.of(rows, connection="a")
+            told = Bundle(gaps.origins[0][0], serial, 50, [gaps])
+            pipeline.hub.relay(told)
+            pipeline.hub.relay_losses(gaps)
+        pipeline.hub.relay(Bundle(ORIGIN, 9, 50, [Batch.of([trade(1)])]))
+        subscription._mailbox.close()
+        inline = [row for batch in [b async for b in subscription] for row in batch.rows]
+    (kept,) = subscription.gaps
+    assert (kept.feed, kept.edge, kept.size) == (mine, LINK_EDGE, 5)
+    assert (kept.start_time, kept.end_time) == (10, 25)
+    gaps_inline = [row.size for row in inline if isinstance(row, Gap)]
+    assert gaps_inline == ([3, 4, 2, 100, 200] if Gap in kinds else [])
+    assert [row for row in inline if not isinstance(row, Gap)] == [trade(1)]
+    assert given[0][0].size == 3, "what others have of it is not changed"

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farm.exchanges.lanes.coverage import FOREVER, Coverage, Interval, Lane, outside, overlap
+from farm.exchanges.outages import SHARD_EDGE
 from farm.types import GapCause, Market
 from tests.exchanges.trading import BINANCE, outage, streams_of
 
@@ -192,3 +193,35 @@ def test_who_carried_a_feed_before_another_was_let_go_of_missed_nothing() -> Non
     a.goes_up(FEED, 1)
     coverage.let_go(a, 10)
     assert coverage.goes_up(b, FEED, 12) == (10, 12)
+
+
+def test_what_a_crash_cost_is_recorded_once_by_the_lane_that_is_back_first() -> None:
+    """Each lane of the new process knows of it; later ones have missed nothing more."""
+    coverage, (a, b) = lanes("a", "b")
+    first = outage(TRADES, 10, 20, GapCause.CRASH, edge=SHARD_EDGE)
+    later = outage(TRADES, 10, 25, GapCause.CRASH, edge=SHARD_EDGE)
+    assert coverage.clip(b, first) == [first]
+    assert coverage.clip(a, later) == []
+    assert coverage.clip(b, later) == []
+    assert (a.outages, b.outages) == (0, 0), "that was no fault of a lane"
+
+
+def test_crashes_are_told_apart_by_feed_and_by_time() -> None:
+    coverage, (a, b) = lanes("a", "b")
+    (quotes,) = streams_of(BINANCE, Market.SPOT, "quote")
+    different = [
+        outage(TRADES, 10, 20, GapCause.CRASH, edge=SHARD_EDGE),
+        outage(quotes, 10, 20, GapCause.CRASH, edge=SHARD_EDGE),
+        outage(TRADES, 30, 40, GapCause.CRASH, edge=SHARD_EDGE),
+    ]
+    for gap in different:
+        assert coverage.clip(a, gap) == [gap]
+        assert coverage.clip(b, gap) == []
+
+
+def test_no_lane_makes_up_for_a_crash() -> None:
+    """One that carries the feed now did not, in the process before."""
+    coverage, (a, b) = lanes("a", "b")
+    a.goes_up(FEED, 5)
+    gap = outage(TRADES, 10, 20, GapCause.CRASH, edge=SHARD_EDGE)
+    assert coverage.clip(b, gap) == [gap]
