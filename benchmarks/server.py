@@ -26,7 +26,7 @@ from benchmarks.server_line import Line, framed
 from benchmarks.server_load import FIRST_ID, Load, greeting, messages, volume_of
 from farm.testing.tls import make_certificates
 
-__all__ = ["HOST", "Sent", "Server"]
+__all__ = ["HOST", "Sent", "Server", "listed"]
 
 HOST = "127.0.0.1"
 
@@ -71,7 +71,7 @@ class Server:
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         self._selector.register(ended, selectors.EVENT_READ, self._stop)
         self._lines: dict[Line, int] = {}  # and how many of its streams were greeted
-        self._listing = json.dumps({"symbols": [_listed(s) for s in load.symbols]}).encode()
+        self._listing = json.dumps({"symbols": [listed(s) for s in load.symbols]}).encode()
 
     @property
     def port(self) -> int:
@@ -216,7 +216,7 @@ class Server:
                 line.held = True
 
 
-def _listed(symbol: str) -> dict[str, Any]:
+def listed(symbol: str) -> dict[str, Any]:
     """A symbol's entry in exchangeInfo: the fields that readers of it insist on."""
     return {
         "symbol": symbol,

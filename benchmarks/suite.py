@@ -21,7 +21,7 @@ __all__ = ["BENCHMARKS", "Outcome", "is_whole", "missing", "outcomes"]
 
 BENCHMARKS = {
     name: f"benchmarks.{name}"
-    for name in ("parse", "receive", "end_to_end", "books", "scale", "channels")
+    for name in ("parse", "receive", "end_to_end", "books", "scale", "channels", "shards")
 }
 """Modules by name. Each has ``run(rounds, quick)`` and the common command line."""
 
