@@ -115,6 +115,15 @@ def test_a_second_interrupt_ends_all_at_once(tmp_path: Path) -> None:
     see_whole_files(running.data)  # of what was queued nothing is stored, as with one process
 
 
+@pytest.fixture
+def heeds_hangups() -> Iterator[None]:
+    """What is started here ends by SIGHUP, though whoever runs the tests ignores it (nohup)."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("heeds_hangups")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
 def test_shards_end_with_a_farm_that_cannot_tell_them(
     tmp_path: Path, number: signal.Signals
