@@ -192,6 +192,7 @@ class RemoteShard:
         if self._is_lost:
             return
         self._is_lost = True
+        self._outgoing = None  # nothing can be told to it any more
         self.rate = self.cpu = None
         self._remember()
         self._owner.gone(self)

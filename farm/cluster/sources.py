@@ -5,7 +5,6 @@ It is to a pipeline what :class:`~farm.pipeline.sources.Sources` is where there 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 
 import attrs
@@ -13,7 +12,6 @@ import trio
 
 from farm.actors.hub import Filter
 from farm.actors.supervisor import (
-    Child,
     Escalation,
     Lifecycle,
     LifecycleEvent,
@@ -56,8 +54,6 @@ from farm.types import DataType
 
 __all__ = ["ClusterSources"]
 
-log = logging.getLogger("farm.cluster")
-
 STAGES = 3
 """Stages that a shard ends one after the other, each with its grace."""
 
@@ -99,7 +95,6 @@ class ClusterSources:
             self._mirror_again,
             pipeline.now,
         )
-        self._children: dict[int, Child] = {}
         self._mirrors: dict[str, Mirror] = {}
         self._readers: list[Reader] = []
         self._opened = 0
@@ -291,7 +286,7 @@ class ClusterSources:
             period=cluster.period,
             escalation=Escalation.PARK,
         )
-        self._children[number] = self._stages.add(
+        self._stages.add(
             shard,
             policy=policy,
             stop=shard.drain,

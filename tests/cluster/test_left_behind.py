@@ -18,7 +18,7 @@ from farm.monitor.feeds import FeedCounters
 from farm.storage.reader import read_batches
 from farm.types import GapCause, GapUnit, NumberMode
 from tests.actors.lines import bundle_box
-from tests.cluster.in_process import sources_of
+from tests.cluster.in_process import InProcess, sources_of
 from tests.cluster.trading import Trading, UserReader, all_live, until
 
 SPOT = CollectorConfig("binance", "spot", ["BTCUSDT"], ["trade", "book", "quote"])
@@ -308,4 +308,29 @@ async def test_what_is_removed_while_its_process_is_gone_is_on_record_at_once_an
         farm.remove_streams("book", collector=0)
         await trio.sleep(1)
         assert [gap.feed.rpartition("/")[2] for gap in reader.of(Gap)] == ["book"]
+    see_stored_or_lost(tmp_path, reader, symbol)
+
+
+async def test_what_is_removed_while_its_dead_process_is_waited_for_is_on_record(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its link has ended, and the system takes its time to say by what."""
+    wait = InProcess.wait
+
+    async def wait_longer(process: InProcess) -> str:
+        reason = await wait(process)
+        await trio.sleep(0.5)
+        return reason
+
+    monkeypatch.setattr(InProcess, "wait", wait_longer)
+    trading, reader = Trading("binance/spot", "trade book", seconds=60.0), UserReader()
+    async with trading.open(2, reader, data=str(tmp_path)) as farm:
+        await until(lambda: all_live(farm))
+        await trio.sleep(3)
+        line = sources_of(farm).lines[0]
+        symbol = line.streams()[0].symbol
+        trading.world.shard(line.shard).kill()
+        await trio.sleep(0.2)
+        farm.remove_streams("book", collector=0)
+        await trio.sleep(5)
     see_stored_or_lost(tmp_path, reader, symbol)
